@@ -1,0 +1,326 @@
+"""What a view is: the description, and the parameters drawn from it.
+
+A `View` is frozen data. `draw` turns it into one `VIEW_PARAMS` record per (sample, view), a pure
+function of (seed, epoch, sample, view). `reference` and `cpu` obey such records.
+
+The operation, in this order (see `kernels.reference` for the definition in code): radiometry,
+crop box, resample, flips and turns, brightness, contrast, gray, blur, solarize, band drop, store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernels.philox import SHARED, choice, uniform, words
+
+Range = tuple[float, float]
+
+VIEW_PARAMS = np.dtype(
+    [
+        ("timestamp", "<i4"),  # -1: all of them
+        ("top", "<i4"),
+        ("left", "<i4"),
+        ("height", "<i4"),
+        ("width", "<i4"),
+        ("brightness", "<f4"),  # 1: none
+        ("contrast", "<f4"),  # 1: none
+        ("sigma", "<f4"),  # 0: no blur; in output pixels
+        ("solarize", "<f4"),  # threshold; NaN: none
+        ("solarize_dark", "u1"),  # 1: invert below the threshold, 0: at and above it
+        ("gray", "u1"),
+        ("transpose", "u1"),  # applied before the flips
+        ("flip_y", "u1"),
+        ("flip_x", "u1"),
+    ],
+    align=True,
+)
+"""One drawn view. Boxes are whole source pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A description of one augmented view, shared by all modalities of a sample.
+
+    Probabilities are in [0, 1] and default to never. `scale=None` is a plain crop of `size` source
+    pixels without resampling; otherwise `scale` is the range of the crop's area as a fraction of
+    the source's, and the crop is resampled to `size`.
+    """
+
+    size: int | tuple[int, int]
+    """Output height and width in pixels."""
+    scale: Range | None = None
+    ratio: Range = (3 / 4, 4 / 3)
+    """Range of the crop's width / height."""
+    ratio_law: Literal["log", "uniform"] = "log"
+    """`log`: uniform in the logarithm, as torchvision. `uniform`: uniform, then width and height
+    swapped with probability 1/2, as cvtorchvision, which SSL4EO-S12 trained with."""
+    center: bool = False
+    """Crop at the centre (the whole source where `scale` is given), without a draw."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    timestamp: Literal["independent", "same", "distinct", "all"] | int = "independent"
+    """`independent`: each view draws one; `same`: one draw shared by the views that say so;
+    `distinct`: such views of a sample take different ones; `all`; or an index."""
+    hflip: float = 0.0
+    vflip: float = 0.0
+    d4: float = 0.0
+    """Probability of one of the square's eight symmetries, drawn evenly."""
+    jitter: float = 0.0
+    """Probability of brightness and contrast, together."""
+    brightness: float = 0.0
+    """Factor uniform in ``[1 - b, 1 + b]``."""
+    contrast: float = 0.0
+    """Factor about the band's mean over the view, uniform in ``[1 - c, 1 + c]``."""
+    gray: float = 0.0
+    blur: float = 0.0
+    sigma: Range = (0.1, 2.0)
+    """Standard deviation of the blur in output pixels, drawn uniformly."""
+    solarize: float = 0.0
+    solarize_threshold: float = 0.5
+    solarize_dark: bool = False
+    """Invert below the threshold (as SSL4EO-S12's code) instead of at and above it (as PIL)."""
+    drop: float = 0.0
+    """Probability that some bands are set to zero."""
+    drop_bands: tuple[int, int] = (1, 6)
+    """Fewest and most bands dropped; always fewer than there are."""
+
+    def __post_init__(self) -> None:
+        for name in ("hflip", "vflip", "d4", "jitter", "gray", "blur", "solarize", "drop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"View.{name} is a probability, got {getattr(self, name)}")
+        if min(self.shape) < 1:
+            raise ValueError(f"View.size must be positive, got {self.size}")
+        if self.d4 and self.shape[0] != self.shape[1]:
+            raise ValueError(f"View.d4 turns the view, so it needs a square size, got {self.size}")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"View.scale must be 0 < low <= high <= 1, got {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"View.ratio must be 0 < low <= high, got {self.ratio}")
+        if not 0 <= self.sigma[0] <= self.sigma[1]:
+            raise ValueError(f"View.sigma must be 0 <= low <= high, got {self.sigma}")
+        if not 0 <= self.brightness <= 1 or not 0 <= self.contrast <= 1:
+            raise ValueError("View.brightness and View.contrast must be in [0, 1]")
+        if not 1 <= self.drop_bands[0] <= self.drop_bands[1]:
+            raise ValueError(f"View.drop_bands must be 1 <= few <= most, got {self.drop_bands}")
+        if isinstance(self.timestamp, int):
+            if self.timestamp < 0:
+                raise ValueError(f"View.timestamp must not be negative, got {self.timestamp}")
+        elif self.timestamp not in ("independent", "same", "distinct", "all"):
+            raise ValueError(f"View.timestamp: unknown policy {self.timestamp!r}")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"View.interpolation: unknown kind {self.interpolation!r}")
+        if self.ratio_law not in ("log", "uniform"):
+            raise ValueError(f"View.ratio_law: unknown law {self.ratio_law!r}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Radiometry as numbers: ``y = clip((x - offset_c) * scale_c, low_c, high_c)``.
+
+    Each field is float32 ``[C]``; unclipped bands have infinite limits.
+    """
+
+    offset: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    @classmethod
+    def make(
+        cls,
+        offset: ArrayLike,
+        scale: ArrayLike,
+        low: ArrayLike = -np.inf,
+        high: ArrayLike = np.inf,
+        bands: int | None = None,
+    ) -> "Scaling":
+        """Build from numbers or sequences, broadcast to `bands` where given."""
+        fields = np.broadcast_arrays(offset, scale, low, high, np.empty(bands or 1))[:4]
+        return cls(*(np.ascontiguousarray(f, dtype=np.float32) for f in fields))
+
+
+# Which random word decides what. Every option has its own, so that switching one on or off leaves
+# the draws of the others as they were.
+_TIMESTAMP, _HFLIP, _VFLIP, _D4, _D4_ELEMENT, _JITTER, _BRIGHTNESS, _CONTRAST = range(8)
+_GRAY, _BLUR, _SIGMA, _SOLARIZE, _DROP, _DROP_COUNT = range(8, 14)
+_CROP, _ATTEMPTS, _WORDS_PER_ATTEMPT = 16, 10, 8
+_BANDS = _CROP + _ATTEMPTS * _WORDS_PER_ATTEMPT
+
+
+def draw(
+    views: Sequence[View],
+    seed: int,
+    epoch: int,
+    samples: ArrayLike,
+    height: int,
+    width: int,
+    timestamps: int,
+) -> NDArray[np.void]:
+    """Draw the parameters of every view of every sample.
+
+    Args:
+        views: the V descriptions.
+        seed, epoch: see `kernels.philox.words`.
+        samples: sample ids ``[N]``.
+        height, width: source size in pixels.
+        timestamps: how many timestamps each sample has.
+
+    Returns:
+        ``[N, V]`` records of `VIEW_PARAMS`.
+
+    Raises:
+        ValueError: where a plain crop is larger than the source, a view wants a timestamp that is
+            not there, or more views want distinct timestamps than there are.
+    """
+    samples = np.atleast_1d(np.asarray(samples))
+    params = np.zeros((len(samples), len(views)), VIEW_PARAMS)
+    params["timestamp"] = _timestamps(views, seed, epoch, samples, timestamps)
+    for v, view in enumerate(views):
+        w = words(seed, epoch, samples, v, 0, _BANDS)
+        u = uniform(w[:, :_CROP])
+        p = params[:, v]
+        p["top"], p["left"], p["height"], p["width"] = _crop(view, w[:, _CROP:], height, width)
+        element = np.where(u[:, _D4] < view.d4, choice(w[:, _D4_ELEMENT], 8), 0)
+        p["transpose"] = element & 1
+        p["flip_y"] = ((element >> 1) & 1) ^ (u[:, _VFLIP] < view.vflip)
+        p["flip_x"] = ((element >> 2) & 1) ^ (u[:, _HFLIP] < view.hflip)
+        jitter = u[:, _JITTER] < view.jitter
+        for name, slot, spread in (
+            ("brightness", _BRIGHTNESS, view.brightness),
+            ("contrast", _CONTRAST, view.contrast),
+        ):
+            p[name] = np.where(jitter, 1 + spread * (2 * u[:, slot] - 1), 1)
+        p["gray"] = u[:, _GRAY] < view.gray
+        sigma = view.sigma[0] + (view.sigma[1] - view.sigma[0]) * u[:, _SIGMA]
+        p["sigma"] = np.where(u[:, _BLUR] < view.blur, sigma, 0)
+        p["solarize"] = np.where(u[:, _SOLARIZE] < view.solarize, view.solarize_threshold, np.nan)
+        p["solarize_dark"] = view.solarize_dark
+    return params
+
+
+def draw_bands(
+    views: Sequence[View], seed: int, epoch: int, samples: ArrayLike, bands: int
+) -> NDArray[np.uint8]:
+    """Draw which bands every view keeps: uint8 ``[N, V, C]``, 1 is keep, 0 is drop."""
+    samples = np.atleast_1d(np.asarray(samples))
+    keep = np.ones((len(samples), len(views), bands), np.uint8)
+    for v, view in enumerate(views):
+        most = min(view.drop_bands[1], bands - 1)
+        fewest = min(view.drop_bands[0], most)
+        if view.drop == 0 or most == 0:
+            continue
+        w = words(seed, epoch, samples, v, 0, _CROP)
+        dropped = np.where(
+            uniform(w[:, _DROP]) < view.drop,
+            fewest + choice(w[:, _DROP_COUNT], most - fewest + 1),
+            0,
+        )
+        rank = words(seed, epoch, samples, v, _BANDS, bands).argsort(axis=1, kind="stable")
+        rank = rank.argsort(axis=1, kind="stable")
+        keep[:, v] = rank >= dropped[:, None]
+    return keep
+
+
+def _timestamps(
+    views: Sequence[View], seed: int, epoch: int, samples: NDArray[np.int64], timestamps: int
+) -> NDArray[np.int64]:
+    """Timestamp of each view ``[N, V]``; -1 is all."""
+    out = np.empty((len(samples), len(views)), np.int64)
+    distinct = [v for v, view in enumerate(views) if view.timestamp == "distinct"]
+    if len(distinct) > timestamps:
+        raise ValueError(
+            f"{len(distinct)} views want distinct timestamps, but there are {timestamps}"
+        )
+    shared = words(seed, epoch, samples, SHARED, 0, 4 + timestamps)
+    permutation = shared[:, 4:].argsort(axis=1, kind="stable")
+    for v, view in enumerate(views):
+        if view.timestamp == "independent":
+            own = words(seed, epoch, samples, v, _TIMESTAMP, 1)[:, 0]
+            out[:, v] = choice(own, timestamps)
+        elif view.timestamp == "same":
+            out[:, v] = choice(shared[:, 0], timestamps)
+        elif view.timestamp == "distinct":
+            out[:, v] = permutation[:, distinct.index(v)]
+        elif view.timestamp == "all":
+            out[:, v] = -1
+        else:
+            if int(view.timestamp) >= timestamps:
+                raise ValueError(
+                    f"view {v} wants timestamp {view.timestamp}, but there are {timestamps}"
+                )
+            out[:, v] = int(view.timestamp)
+    return out
+
+
+def _crop(
+    view: View, w: NDArray[np.uint64], H: int, W: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Box ``(top, left, height, width)``, each ``[N]``."""
+    N = len(w)
+    if view.scale is None:
+        h, w_ = view.shape
+        if h > H or w_ > W:
+            raise ValueError(f"a plain crop of {h} x {w_} does not fit a source of {H} x {W}")
+        height, width = np.full(N, h), np.full(N, w_)
+        if view.center:
+            return (height * 0 + (H - h) // 2, width * 0 + (W - w_) // 2, height, width)
+        return choice(w[:, 3], H - h + 1), choice(w[:, 4], W - w_ + 1), height, width
+    if view.center:
+        zero = np.zeros(N, np.int64)
+        return zero, zero, zero + H, zero + W
+    return _resized_crop(view, w.reshape(N, _ATTEMPTS, _WORDS_PER_ATTEMPT), H, W)
+
+
+def _resized_crop(
+    view: View, w: NDArray[np.uint64], H: int, W: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Torchvision's RandomResizedCrop: the first of ten attempts that fits, else a central box."""
+    assert view.scale is not None
+    u = uniform(w)
+    area = H * W * (view.scale[0] + (view.scale[1] - view.scale[0]) * u[..., 0])
+    low, high = view.ratio
+    if view.ratio_law == "log":
+        log_low, log_high = float(np.log(low)), float(np.log(high))
+        ratio = _exp(log_low + (log_high - log_low) * u[..., 1])
+    else:
+        ratio = low + (high - low) * u[..., 1]
+    widths = np.floor(np.sqrt(area * ratio) + 0.5).astype(np.int64)
+    heights = np.floor(np.sqrt(area / ratio) + 0.5).astype(np.int64)
+    if view.ratio_law == "uniform":
+        swap = u[..., 2] < 0.5
+        widths, heights = np.where(swap, heights, widths), np.where(swap, widths, heights)
+    fits = (widths >= 1) & (heights >= 1) & (widths <= W) & (heights <= H)
+    first = fits.argmax(axis=1)
+    rows = np.arange(len(w))
+    height, width = heights[rows, first], widths[rows, first]
+    top = choice(w[rows, first, 3], np.maximum(H - height, 0) + 1)
+    left = choice(w[rows, first, 4], np.maximum(W - width, 0) + 1)
+    none = ~fits.any(axis=1)
+    if none.any():
+        box_h, box_w = H, W
+        if W / H < low:
+            box_h = round(W / low)
+        elif W / H > high:
+            box_w = round(H * high)
+        height[none], width[none] = box_h, box_w
+        top[none], left[none] = (H - box_h) // 2, (W - box_w) // 2
+    return top, left, height, width
+
+
+def _exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Exponential by its series in Horner form, for ``|x| < 2``.
+
+    Written with additions and products alone, so that it rounds alike on every machine; NumPy's own
+    picks an instruction set at run time.
+    """
+    y = np.ones_like(x)
+    for n in range(24, 0, -1):
+        y = 1 + y * x / n
+    return y
