@@ -1,0 +1,92 @@
+"""The definition of a view in NumPy float64. Slow and obvious: everything fast is held against it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.resample import blur_radius, gaussian, reflect, taps
+from kernels.view import Scaling, View
+
+Plane = NDArray[np.float64]
+
+
+def apply(
+    source: NDArray[np.generic],
+    params: np.void,
+    view: View,
+    scaling: Scaling,
+    keep: NDArray[np.uint8] | None = None,
+) -> NDArray[np.float64]:
+    """Make one view of one timestamp.
+
+    Args:
+        source: ``[C, H, W]`` pixels in the units on disk, any real dtype.
+        params: one `VIEW_PARAMS` record.
+        view: gives output size and interpolation; everything drawn is in `params`.
+        scaling: radiometry of the C bands.
+        keep: uint8 ``[C]``, 0 for a dropped band.
+
+    Returns:
+        ``[C, h, w]`` float64.
+    """
+    y = radiometry(source, scaling)
+    top, left = params["top"], params["left"]
+    y = y[:, top : top + params["height"], left : left + params["width"]]
+    h, w = view.shape
+    y = resample(y, h, w, view.interpolation)
+    y = flips(y, params)
+    y = y * float(params["brightness"])
+    mean = y.mean(axis=(1, 2), keepdims=True)
+    y = (y - mean) * float(params["contrast"]) + mean
+    if params["gray"]:
+        y = np.broadcast_to(y.mean(axis=0), y.shape)
+    if params["sigma"] > 0:
+        y = blur(y, float(params["sigma"]))
+    y = solarize(y, float(params["solarize"]), bool(params["solarize_dark"]))
+    if keep is not None:
+        y = np.where(keep[:, None, None] != 0, y, 0)
+    return y
+
+
+def radiometry(source: NDArray[np.generic], scaling: Scaling) -> NDArray[np.float64]:
+    """``clip((x - offset_c) * scale_c, low_c, high_c)``; NaN stays NaN."""
+    offset, scale, low, high = (
+        field.astype(np.float64)[:, None, None]
+        for field in (scaling.offset, scaling.scale, scaling.low, scaling.high)
+    )
+    return np.clip((source.astype(np.float64) - offset) * scale, low, high)
+
+
+def resample(y: Plane, h: int, w: int, interpolation: str) -> Plane:
+    """Resample ``[C, H, W]`` to ``[C, h, w]``, rows first, then columns."""
+    index, weight = taps(y.shape[1], h, interpolation)
+    y = np.einsum("cokw,ok->cow", y[:, index, :], weight)
+    index, weight = taps(y.shape[2], w, interpolation)
+    return np.einsum("chok,ok->cho", y[:, :, index], weight)
+
+
+def flips(y: Plane, params: np.void) -> Plane:
+    """The element of the square's symmetry group: transpose, then flips."""
+    if params["transpose"]:
+        y = y.transpose(0, 2, 1)
+    if params["flip_y"]:
+        y = y[:, ::-1]
+    if params["flip_x"]:
+        y = y[:, :, ::-1]
+    return y
+
+
+def blur(y: Plane, sigma: float) -> Plane:
+    """Separable Gaussian with reflected borders."""
+    g, r = gaussian(sigma), blur_radius(sigma)
+    for axis in (1, 2):
+        n = y.shape[axis]
+        index = reflect(np.arange(n)[:, None] + np.arange(-r, r + 1), n)
+        y = np.moveaxis(np.moveaxis(y, axis, -1)[..., index] @ g, -1, axis)
+    return y
+
+
+def solarize(y: Plane, threshold: float, dark: bool) -> Plane:
+    """``1 - y`` where y is below the threshold (`dark`), or at and above it."""
+    if np.isnan(threshold):
+        return y
+    return np.where(y < threshold if dark else y >= threshold, 1 - y, y)
