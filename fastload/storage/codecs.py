@@ -1,0 +1,134 @@
+"""Decoding of one chunk into a buffer that the caller owns.
+
+Blosc is called through its context function with one thread, so that it keeps no global state, takes
+no lock and may run in any thread. Headers are checked against the size that the array header
+promises before anything is decoded.
+"""
+
+import ctypes
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numcodecs.blosc
+import numcodecs.zstd
+import numpy as np
+from numpy.typing import NDArray
+
+Buffer = memoryview | NDArray[np.uint8]
+
+BLOSC_HEADER = struct.Struct("<BBBBIII")
+BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
+SUPPORTED = ("blosc", "zstd", "zlib", "none")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The ``compressor`` field of an array header. A frame's own header says the rest."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, meta: Mapping[str, Any] | None) -> "Codec":
+        """Read the field.
+
+        Raises:
+            ValueError: names a codec that is not supported.
+        """
+        name = "none" if meta is None else str(meta.get("id"))
+        if name not in SUPPORTED:
+            raise ValueError(f"compressor {name!r} is not supported, expected one of {SUPPORTED}")
+        if name == "blosc" and meta is not None and meta.get("cname", "lz4") not in BLOSC_CODECS:
+            raise ValueError(
+                f"Blosc codec {meta['cname']!r} is not supported, expected one of {BLOSC_CODECS}"
+            )
+        return cls(name)
+
+    def decode(self, data: Buffer, out: NDArray[np.uint8]) -> None:
+        """Decode `data` into `out`, uint8 ``[n]`` of exactly the decoded size.
+
+        Raises:
+            ValueError: says what in the data does not fit.
+        """
+        if self.name == "blosc":
+            _decode_blosc(data, out)
+        elif self.name == "zstd":
+            _decode_zstd(data, out)
+        elif self.name == "zlib":
+            _copy(inflate(data, len(out), zlib.MAX_WBITS), out)
+        else:
+            _copy(data, out)
+
+
+def inflate(data: Buffer, size: int, wbits: int = -zlib.MAX_WBITS) -> bytes:
+    """Inflate to exactly `size` bytes, never more; raw deflate as in zip members by default."""
+    stream = zlib.decompressobj(wbits)
+    try:
+        out = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"the deflate stream is damaged ({error})") from error
+    if len(out) != size or not stream.eof:
+        raise ValueError(f"the deflate stream does not hold the {size} bytes expected")
+    return out
+
+
+def _copy(data: Any, out: NDArray[np.uint8]) -> None:
+    if len(data) != len(out):
+        raise ValueError(f"expected {len(out)} bytes of pixels, found {len(data)}")
+    out[:] = np.frombuffer(data, np.uint8)
+
+
+def _decode_zstd(data: Buffer, out: NDArray[np.uint8]) -> None:
+    try:
+        decoded = numcodecs.zstd.decompress(data, out)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the zstd frame is damaged ({error})") from error
+    if len(decoded) != len(out):
+        raise ValueError(f"the zstd frame does not hold the {len(out)} bytes expected")
+
+
+def _context_decompress() -> Any:
+    """C-Blosc's context call, exported by numcodecs' extension; None where it is hidden."""
+    function = getattr(ctypes.CDLL(numcodecs.blosc.__file__), "blosc_decompress_ctx", None)
+    if function is not None:
+        function.restype = ctypes.c_int
+        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return function
+
+
+_blosc_decompress_ctx = _context_decompress()
+
+
+def check_blosc_header(data: Buffer, expected: int) -> None:
+    """Check a Blosc header against the chunk's decoded size `expected` and its stored size.
+
+    Raises:
+        ValueError: names the field.
+    """
+    if len(data) < BLOSC_HEADER.size:
+        raise ValueError(f"a Blosc frame needs a header of 16 bytes, found {len(data)} bytes")
+    version, _, _, typesize, nbytes, blocksize, cbytes = BLOSC_HEADER.unpack_from(data)
+    if version not in (1, 2):
+        raise ValueError(f"Blosc version must be 1 or 2, found {version}")
+    if nbytes != expected:
+        raise ValueError(f"Blosc nbytes must be {expected}, found {nbytes}")
+    if cbytes != len(data):
+        raise ValueError(f"Blosc cbytes must be {len(data)}, found {cbytes}")
+    if typesize == 0 or (nbytes and not 0 < blocksize <= max(nbytes, 128)):
+        raise ValueError(f"Blosc typesize {typesize} or blocksize {blocksize} makes no sense")
+
+
+def _decode_blosc(data: Buffer, out: NDArray[np.uint8]) -> None:
+    check_blosc_header(data, len(out))
+    if _blosc_decompress_ctx is None:
+        try:
+            numcodecs.blosc.decompress(data, out)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"the Blosc frame is damaged ({error})") from error
+        return
+    source = np.frombuffer(data, np.uint8)
+    got = _blosc_decompress_ctx(source.ctypes.data, out.ctypes.data, len(out), 1)
+    if got != len(out):
+        raise ValueError(f"the Blosc frame is damaged (decoding returned {got})")

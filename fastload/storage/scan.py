@@ -1,0 +1,256 @@
+"""Scanning one shard: every chunk's place and every sample's small metadata, never the pixels."""
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.storage.checksum import crc32
+from fastload.storage.codecs import inflate
+from fastload.storage.errors import DataError
+from fastload.storage.zarr import ArraySpec, place_chunk
+from fastload.storage.zip import DEFLATED, STORED, Entry, directory
+
+SUFFIX = ".zarr.zip"
+ARRAYS = ("bands", "cloud_mask")
+"""Arrays whose chunks are indexed; the first is required."""
+THIN_CLOUD, THICK_CLOUD = 3, 4
+TAIL = 24 * 1024
+"""Bytes read from a zip's end at once: its directory and the small arrays lie there."""
+NO_TIME = np.iinfo(np.int64).min
+"""Pads the time column of samples with fewer timestamps."""
+
+CHUNK = np.dtype(
+    [("offset", "<u8"), ("stored", "<u4"), ("size", "<u4"), ("crc", "<u4"), ("method", "<u4")]
+)
+"""A chunk's bytes in its shard: where, how many, inflated size, CRC-32 and zip method. `stored` is
+0 where the chunk is absent and so is all fill value."""
+
+
+@dataclass
+class Sample:
+    """What the index keeps of one sample."""
+
+    key: str
+    layout: str
+    lon: float
+    lat: float
+    time: NDArray[np.int64]
+    cloud: NDArray[np.float32]
+    chunks: NDArray[np.void]
+
+
+@dataclass
+class _Member:
+    """One `{key}.zarr.zip` inside an open tar."""
+
+    shard: str
+    name: str
+    start: int
+    size: int
+    fd: int
+    tail: bytes = b""
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def error(self, reason: str, offset: int = -1, inner: str = "") -> DataError:
+        name = f"{self.name}/{inner}" if inner else self.name
+        return DataError(self.shard, name, self.start if offset < 0 else offset, reason)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the zip, from its cached tail where they lie there."""
+        if not 0 <= offset <= offset + size <= self.size:
+            raise ValueError(f"{size} bytes at {offset} reach beyond the zip of {self.size} bytes")
+        tail_start = max(0, self.size - TAIL)
+        if offset < tail_start:
+            data = os.pread(self.fd, size, self.start + offset)
+        else:
+            if not self.tail:
+                self.tail = os.pread(self.fd, self.size - tail_start, self.start + tail_start)
+            data = self.tail[offset - tail_start : offset - tail_start + size]
+        if len(data) != size:
+            raise ValueError(f"the file ends inside the {size} bytes at {self.start + offset}")
+        return data
+
+    def get(self, name: str) -> bytes | None:
+        """A zip member's content, CRC checked; None where there is no such member."""
+        entry = self.entries.get(name)
+        if entry is None:
+            return None
+        try:
+            data = self.read(entry.offset, entry.stored)
+            if entry.method == DEFLATED:
+                data = inflate(data, entry.size)
+            if crc32(data) != entry.crc:
+                raise ValueError("CRC-32 does not match the zip directory")
+        except ValueError as error:
+            raise self.error(str(error), self.start + entry.offset, name) from error
+        return data
+
+
+def scan(path: Path) -> list[Sample]:
+    """Read the headers of one tar.
+
+    Raises:
+        DataError: names shard, member, offset and reason.
+    """
+    try:
+        with path.open("rb") as file:
+            return [
+                _sample(_Member(str(path), name, start, size, file.fileno()))
+                for name, start, size in _tar_members(path, file)
+                if name.endswith(SUFFIX)
+            ]
+    except OSError as error:
+        raise DataError(str(path), "", -1, f"cannot be read ({error.strerror})") from error
+
+
+def _tar_members(path: Path, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """Name, data offset and size of every regular file."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for info in tar:
+                if info.offset_data + info.size > size:
+                    reason = f"{info.size} bytes are promised but the file ends at {size}"
+                    raise DataError(str(path), info.name, info.offset_data, reason)
+                if info.isreg():
+                    yield info.name, info.offset_data, info.size
+            end = tar.offset
+    except tarfile.TarError as error:
+        raise DataError(str(path), "", -1, f"is not a sound tar ({error})") from error
+    # tarfile takes a damaged or missing header for the end; the true end is a block of zeros.
+    block = os.pread(file.fileno(), 512, end)
+    if len(block) < 512 or any(block):
+        raise DataError(str(path), "", end, "expected a tar header or the end of the archive")
+
+
+def _sample(member: _Member) -> Sample:
+    try:
+        member.entries = directory(member.read, member.size)
+    except ValueError as error:
+        raise member.error(str(error)) from error
+    try:
+        specs = _specs(_headers(member))
+    except (ValueError, AttributeError) as error:
+        raise member.error(str(error)) from error
+    small = {name: _whole(member, name, spec) for name, spec in specs.items() if name != "bands"}
+    steps = specs["bands"].shape[0]
+    time = small.get("time", np.zeros(steps)).astype(np.int64).ravel()
+    if len(time) != steps:
+        raise member.error(f"time has {len(time)} entries, bands has {steps} timestamps")
+    indexed = {name: specs[name] for name in ARRAYS if name in specs}
+    return Sample(
+        os.path.basename(member.name).removesuffix(SUFFIX),
+        _layout(_headers(member), tuple(map(str, small.get("band", np.empty(0)).ravel()))),
+        _scalar(member, "center_lon", small),
+        _scalar(member, "center_lat", small),
+        time,
+        _cloud_share(small.get("cloud_mask"), steps),
+        np.concatenate([_places(member, name, spec) for name, spec in indexed.items()]),
+    )
+
+
+def _headers(member: _Member) -> bytes:
+    """All ``.zarray`` headers as one JSON text: the consolidated one, or gathered."""
+    data = member.get(".zmetadata")
+    if data is not None:
+        return data
+    found = {n: json.loads(member.get(n) or b"{}") for n in member.entries if n.endswith(".zarray")}
+    return json.dumps({"metadata": found}).encode()
+
+
+@cache
+def _specs(headers: bytes) -> dict[str, ArraySpec]:
+    """The arrays that the index is made from. A shard's samples mostly share one header text."""
+    metadata = json.loads(headers)["metadata"] if b"metadata" in headers else {}
+    specs = {}
+    for name in (*ARRAYS, "band", "time", "center_lon", "center_lat"):
+        meta = metadata.get(f"{name}/.zarray")
+        if meta is None:
+            continue
+        try:
+            specs[name] = ArraySpec.parse(meta)
+        except ValueError as error:
+            raise ValueError(f"array '{name}': {error}") from error
+    if "bands" not in specs:
+        raise ValueError("there is no array 'bands'")
+    bands = specs["bands"]
+    if len(bands.shape) != 4 or bands.dtype.kind not in "biuf" or 0 in bands.shape:
+        raise ValueError(f"array 'bands' must be numbers [T, C, H, W], got {bands.dtype} {bands.shape}")
+    return specs
+
+
+@cache
+def _layout(headers: bytes, names: tuple[str, ...]) -> str:
+    """The indexed arrays' headers and the band names as canonical JSON."""
+    metadata = json.loads(headers)["metadata"]
+    arrays = {n: metadata[f"{n}/.zarray"] for n in ARRAYS if f"{n}/.zarray" in metadata}
+    return json.dumps({"arrays": arrays, "band": names}, sort_keys=True)
+
+
+@cache
+def specs_of(layout: str) -> dict[str, ArraySpec]:
+    """Array headers of a layout, in the order in which their chunks are indexed."""
+    arrays = json.loads(layout)["arrays"]
+    return {name: ArraySpec.parse(arrays[name]) for name in ARRAYS if name in arrays}
+
+
+def band_names(layout: str) -> list[str]:
+    """Band names of a layout, as far as the group has them."""
+    return list(json.loads(layout)["band"])
+
+
+def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
+    """Where the chunks of an array lie."""
+    names = spec.chunk_names(array)
+    rows = np.zeros(len(names), CHUNK)
+    most = spec.chunk_bytes + spec.chunk_bytes // 8 + 1024
+    for i, name in enumerate(names):
+        entry = member.entries.get(name)
+        if entry is None:
+            continue
+        if entry.method not in (STORED, DEFLATED):
+            reason = f"zip method {entry.method} is not supported, expected stored or deflated"
+            raise member.error(reason, member.start + entry.offset, name)
+        if entry.size > most or (entry.method == STORED and entry.size != entry.stored):
+            reason = f"size field {entry.size} does not fit a chunk of {spec.chunk_bytes} bytes"
+            raise member.error(reason, member.start + entry.offset, name)
+        rows[i] = (member.start + entry.offset, entry.stored, entry.size, entry.crc, entry.method)
+    return rows
+
+
+def _whole(member: _Member, name: str, spec: ArraySpec) -> NDArray[Any]:
+    """A small array, all of it."""
+    out = np.full(spec.shape, spec.fill_value, spec.dtype)
+    for index, chunk in zip(np.ndindex(spec.grid), spec.chunk_names(name), strict=True):
+        data = member.get(chunk)
+        if data is None:
+            continue
+        try:
+            place_chunk(spec, index, data, out)
+        except ValueError as error:
+            raise member.error(str(error), inner=chunk) from error
+    return out
+
+
+def _scalar(member: _Member, name: str, small: dict[str, NDArray[Any]]) -> float:
+    if name not in small:
+        return float("nan")
+    if small[name].size != 1:
+        raise member.error(f"{name} must be one number, got shape {small[name].shape}")
+    return float(small[name].ravel()[0])
+
+
+def _cloud_share(mask: NDArray[Any] | None, steps: int) -> NDArray[np.float32]:
+    """Share of pixels under thin or thick cloud per timestamp; NaN without a mask."""
+    if mask is None or len(mask) != steps:
+        return np.full(steps, np.nan, np.float32)
+    cloudy = (mask == THIN_CLOUD) | (mask == THICK_CLOUD)
+    return cloudy.reshape(steps, -1).mean(axis=1, dtype=np.float32)

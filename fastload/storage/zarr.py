@@ -1,0 +1,133 @@
+"""Zarr v2 array headers. The header decides; nothing is assumed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.storage.codecs import Codec
+
+MAX_BYTES = 2**31 - 1
+"""Largest array that is believed; Blosc's own limit for a chunk."""
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array as its ``.zarray`` describes it.
+
+    Raises (from `parse`):
+        ValueError: names the field and what was expected.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    disk_dtype: np.dtype[Any]
+    """With the byte order on disk; `dtype` is the native one."""
+    fill_value: Any
+    order: Literal["C", "F"]
+    codec: Codec
+    separator: str = "."
+
+    @classmethod
+    def parse(cls, meta: Mapping[str, Any]) -> "ArraySpec":
+        """Read a decoded ``.zarray``."""
+        if meta.get("zarr_format") != 2:
+            raise ValueError(f"zarr_format must be 2, got {meta.get('zarr_format')!r}")
+        if meta.get("filters"):
+            names = [f.get("id") for f in meta["filters"]]
+            raise ValueError(f"filters {names} are not supported, expected none")
+        shape, chunks = _sizes(meta, "shape", least=0), _sizes(meta, "chunks", least=1)
+        if len(shape) != len(chunks):
+            raise ValueError(f"shape {shape} and chunks {chunks} differ in length")
+        dtype = _dtype(meta.get("dtype"))
+        for name, sizes in (("shape", shape), ("chunks", chunks)):
+            if math.prod(sizes) * dtype.itemsize > MAX_BYTES:
+                raise ValueError(f"{name} {sizes} of {dtype} exceed {MAX_BYTES} bytes")
+        if meta.get("order") not in ("C", "F"):
+            raise ValueError(f"order must be 'C' or 'F', got {meta.get('order')!r}")
+        return cls(
+            shape,
+            chunks,
+            dtype,
+            _fill_value(meta.get("fill_value"), dtype),
+            meta["order"],
+            Codec.parse(meta.get("compressor")),
+            meta.get("dimension_separator", "."),
+        )
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Native dtype of the decoded array."""
+        return self.disk_dtype.newbyteorder("=")
+
+    @cached_property
+    def grid(self) -> tuple[int, ...]:
+        """How many chunks along each axis."""
+        return tuple(-(-s // c) for s, c in zip(self.shape, self.chunks, strict=True))
+
+    @cached_property
+    def chunk_bytes(self) -> int:
+        """Decoded size of a chunk; chunks at the edges are stored whole."""
+        return math.prod(self.chunks) * self.disk_dtype.itemsize
+
+    @cached_property
+    def whole_rows(self) -> bool:
+        """Whether each chunk is one entry of the first axis, so that it decodes in place."""
+        return (
+            len(self.shape) > 1
+            and self.chunks[0] == 1
+            and self.chunks[1:] == self.shape[1:]
+            and self.order == "C"
+        )
+
+    def chunk_names(self, array: str) -> list[str]:
+        """Member names of all chunks in C order of the grid."""
+        if not self.shape:
+            return [f"{array}/0"]
+        return [f"{array}/" + self.separator.join(map(str, i)) for i in np.ndindex(self.grid)]
+
+
+def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray[Any]) -> None:
+    """Decode one chunk of the grid and put it where it belongs in `out`, the whole array.
+
+    Raises:
+        ValueError: says what in the data does not fit.
+    """
+    buffer = np.empty(spec.chunk_bytes, np.uint8)
+    spec.codec.decode(data, buffer)
+    chunk = buffer.view(spec.disk_dtype).reshape(spec.chunks, order=spec.order)
+    starts = [i * c for i, c in zip(index, spec.chunks, strict=True)]
+    target = out[..., *(slice(s, s + c) for s, c in zip(starts, spec.chunks, strict=True))]
+    target[...] = chunk[tuple(slice(0, n) for n in target.shape)]
+
+
+def _sizes(meta: Mapping[str, Any], field: str, least: int) -> tuple[int, ...]:
+    sizes = meta.get(field)
+    if not isinstance(sizes, list) or not all(isinstance(s, int) and s >= least for s in sizes):
+        raise ValueError(f"{field} must be a list of integers from {least} on, got {sizes!r}")
+    return tuple(sizes)
+
+
+def _dtype(name: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(name)
+    except TypeError as error:
+        raise ValueError(f"dtype {name!r} is not a plain NumPy dtype") from error
+    if dtype.kind not in "biufUS":
+        raise ValueError(f"dtype {name!r} is not supported, expected numbers or short text")
+    return dtype
+
+
+def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
+    if value is None:
+        return np.zeros((), dtype)[()]
+    if isinstance(value, str) and dtype.kind == "f":
+        value = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}.get(value, value)
+    try:
+        return np.array(value, dtype)[()]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"fill_value {value!r} does not fit dtype {dtype}") from error
