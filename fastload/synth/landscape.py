@@ -19,11 +19,11 @@ _ASPHALT = [m.name for m in MATERIALS].index("asphalt")
 # By cover: how much units differ, brightness and leaves of single pixels, brightness over the
 # whole square. Standard deviations, relative.
 _VARIETY = {
-    "crop": (0.10, 0.035, 0.05, 0.04), "forest": (0.10, 0.12, 0.06, 0.08),
-    "grass": (0.10, 0.045, 0.06, 0.07), "shrub": (0.10, 0.10, 0.08, 0.10),
-    "wetland": (0.12, 0.08, 0.10, 0.15), "water": (0.0, 0.03, 0.0, 0.22),
-    "town": (0.27, 0.12, 0.05, 0.06), "bare": (0.03, 0.05, 0.02, 0.20),
-    "rock": (0.08, 0.13, 0.05, 0.15), "ice": (0.01, 0.035, 0.0, 0.08),
+    "crop": (0.10, 0.05, 0.08, 0.04), "forest": (0.10, 0.14, 0.09, 0.08),
+    "grass": (0.10, 0.06, 0.09, 0.07), "shrub": (0.10, 0.12, 0.10, 0.10),
+    "wetland": (0.12, 0.10, 0.12, 0.15), "water": (0.0, 0.03, 0.0, 0.22),
+    "town": (0.27, 0.12, 0.06, 0.06), "bare": (0.03, 0.07, 0.03, 0.18),
+    "rock": (0.08, 0.15, 0.05, 0.15), "ice": (0.01, 0.05, 0.0, 0.08),
 }  # fmt: skip
 
 
@@ -67,10 +67,11 @@ def _top(field: F32, free: NDArray[np.bool_], share: float) -> NDArray[np.bool_]
     return taken
 
 
-def _cover_map(
-    place: Place, rng: np.random.Generator, fields: F32, height: F32, fields_of_parcel: F32
-) -> NDArray[np.uint8]:
-    """Hand out pixels class by class, each to the pixels that suit it best."""
+def _cover_map(place: Place, fields: F32, height: F32, open_land: F32) -> NDArray[np.uint8]:
+    """Hand out pixels class by class, each class to those that suit it best.
+
+    `open_land` orders what is left for shrub, grass, crops and bare soil.
+    """
     share = dict(zip(COVERS, place.fractions, strict=True))
     river = share["water"] < 0.15
     suits = {
@@ -91,7 +92,7 @@ def _cover_map(
     scale = free.sum() / free.size / total
     order = [n for n in _OPEN if share[n] > 0] or ["grass"]
     for name in order[:-1]:
-        taken = _top(fields_of_parcel, free, share[name] * scale)
+        taken = _top(open_land, free, share[name] * scale)
         cover[taken] = COVER[name]
         free &= ~taken
     cover[free] = COVER[order[-1]]
@@ -148,7 +149,7 @@ def draw_landscape(seed: int, split: str, location: int, place: Place, size: int
     farmed = place.biome in _FARMED or place.fractions[COVER["crop"]] > 0.4
     draw_of_parcel = rng.standard_normal(farm.count, dtype=np.float32)
     suits = draw_of_parcel.take(farm.id) if farmed else fields[5]
-    cover = _cover_map(place, rng, fields, height, suits)
+    cover = _cover_map(place, fields, height, suits)
     unit, material = _units(place, rng, cover, farm, stands, blocks)
 
     variety = np.array([_VARIETY[c] for c in COVERS], np.float32)
@@ -163,7 +164,7 @@ def draw_landscape(seed: int, split: str, location: int, place: Place, size: int
         vigour=rng.uniform(0.75, 1.05, len(material)),
         brightness=brightness.astype(np.float32),
         shade=shade,
-        leaf=variety[:, 2].take(cover) * (texture[1] + 0.7 * fields[4]),
+        leaf=variety[:, 2].take(cover) * (texture[1] + 0.5 * fields[4]),
         height=height * np.float32(place.relief),
     )
 

@@ -12,7 +12,8 @@ from fastload.synth.places import COVER, COVERS, Place, sun
 from fastload.synth.sky import Sky, cloud_mask, draw_sky, opacity
 from fastload.synth.streams import F32, block_mean, blur, repeat_to, sensor_noise
 
-_PSF = 0.14  # share of light that a 10 m pixel takes from each neighbour along an axis
+_PSF = 0.14  # share of light that a native pixel takes from each neighbour along an axis
+_SHARP = 2  # wider pixels are averages that hide it
 _SHADOW_DEPTH = 0.62
 # How well snow settles, by cover; on water only where it is very cold.
 _SNOW_HOLD = {"forest": 0.2, "town": 0.45, "shrub": 0.6, "rock": 0.7, "wetland": 0.75}
@@ -68,7 +69,7 @@ class _Light:
 
 
 def _native(x: F32, step: int) -> F32:
-    return blur(x, _PSF) if step == 1 else block_mean(x, step)
+    return block_mean(x, step) if step > _SHARP else blur(block_mean(x, step), _PSF)
 
 
 def visit(
@@ -124,8 +125,10 @@ def visit(
         store[0].add(plane, step)
         air = np.float32(spectra.PATH[band] * haze)
         store[1].add(plane * spectra.THROUGH[band] + air, step)
-        if name == "B09" and levels[1]:
-            store[1].add(_cirrus_band(sky, size, sky_rng, sensor_rng), spectra.STEP["B10"])
+    if levels[1]:  # last, so that the other bands do not depend on it
+        cirrus = _cirrus_band(sky, size, sky_rng, sensor_rng)
+        at = spectra.S2L1C.index(spectra.CIRRUS_BAND)
+        store[1].add(cirrus, spectra.STEP[spectra.CIRRUS_BAND], at)
     return Visit(store[0].planes(), store[1].planes(), mask)
 
 
@@ -150,12 +153,13 @@ class _Store:
         self.sky, self.size, self.offset, self.wanted = sky, size, dn_offset, wanted
         self.bands: list[NDArray[np.int16]] = []
 
-    def add(self, native: F32, step: int) -> None:
+    def add(self, native: F32, step: int, at: int | None = None) -> None:
         if not self.wanted:
             return
         dn = np.rint(native + np.float32(self.offset))
         np.clip(dn, 1, np.iinfo(np.int16).max, out=dn)
-        self.bands.append(repeat_to(dn.astype(np.int16), step, self.size))
+        at = len(self.bands) if at is None else at
+        self.bands.insert(at, repeat_to(dn.astype(np.int16), step, self.size))
 
     def planes(self) -> NDArray[np.int16] | None:
         if not self.wanted:

@@ -18,7 +18,7 @@ _LAND = (
     (-124, -100, 33, 58, "mediterranean", 2), (-98, -72, 32, 50, "temperate", 4),
     (-150, -75, 49, 66, "boreal", 2), (-104, -92, 16, 27, "savanna", 2),
     (-66, -45, -12, 2, "tropical", 3), (-58, -42, -27, -13, "savanna", 3),
-    (-70, -62, -50, -28, "steppe", 2), (-72, -70, -54, -42, "polar", 1),
+    (-70, -62, -50, -28, "steppe", 2), (-72, -70, -54, -42, "polar", 2),
     (-6, 24, 44, 57, "temperate", 7), (-8, 26, 37, 43, "mediterranean", 4),
     (12, 60, 57, 69, "boreal", 3), (25, 60, 46, 57, "continental", 4),
     (65, 130, 51, 66, "boreal", 2), (50, 110, 38, 51, "steppe", 4),
@@ -27,7 +27,7 @@ _LAND = (
     (73, 87, 12, 28, "savanna", 4), (100, 120, 24, 42, "continental", 5),
     (97, 116, -2, 20, "tropical", 3), (118, 145, -31, -19, "desert", 3),
     (141, 149, -38, -31, "mediterranean", 2), (168, 175, -45, -38, "temperate", 1),
-    (-52, -44, 62, 69, "polar", 1), (72, 92, 28, 36, "polar", 1),
+    (-52, -44, 62, 69, "polar", 2), (72, 92, 28, 36, "polar", 2),
 )  # fmt: skip
 
 # Weight of each cover class as the dominant one and in the background, by biome.

@@ -63,7 +63,7 @@ TEXTURE_SIGN: F32 = np.array((-1, -1, -0.6, -1, -0.4, 0.5, 1, 1, 1, 1, -0.4, -0.
 
 NOISE: F32 = np.array((3, 5, 5, 6, 6, 6, 7, 9, 7, 4, 6, 6), np.float32)
 """Standard deviation of the noise of dark native pixels ``[12]``, DN."""
-NOISE_GAIN = {1: 0.012, 2: 0.015, 6: 0.005}
+NOISE_GAIN = {1: 0.013, 2: 0.022, 6: 0.006}
 """What noise and unresolved detail add per DN of signal, by the width of a native pixel.
 
 Chosen so that lz4 packs each band about as well as in real scenes."""

@@ -87,7 +87,7 @@ def fractal(
 def sensor_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
     """Draw white noise of mean 0 and standard deviation 1 (triangular: fast, and bounded)."""
     pair = rng.integers(-32768, 32768, (2, *shape), dtype=np.int16)
-    total = np.add(pair[0], pair[1], dtype=np.float32)
+    total: F32 = np.add(pair[0], pair[1], dtype=np.float32)
     total += np.float32(1.0)  # each half has mean -1/2
     total *= np.float32(np.sqrt(6.0) / 65536.0)  # two uniforms of variance 65536^2 / 12
     return total

@@ -47,8 +47,9 @@ def synth(
     Writes ``{directory}/{split}/{modality}/ssl4eos12_shard_000001.tar`` and so on,
     ``labels.csv`` (key, dominant land cover, lon, lat, share of each cover) and ``synth.json``
     (the configuration). A location is a function of (seed, split, number, size, timestamps); the
-    bytes on disk do not depend on `workers`. Shards appear whole: after an interruption the same
-    call goes on with the missing ones, and where nothing is missing it returns at once.
+    bytes on disk do not depend on `workers`, and repeat on machines with the same NumPy. Shards
+    appear whole: after an interruption the same call goes on with the missing ones, and where
+    nothing is missing it returns at once.
 
     Args:
         directory: root of the dataset; made if missing.

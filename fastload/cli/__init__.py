@@ -1,0 +1,24 @@
+"""The command line: one file per command, each with `add_arguments` and `run`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fastload.cli import index, synth
+from fastload.storage.errors import DataError
+
+COMMANDS = {"index": index, "synth": synth}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 1 after a sentence on stderr where data or arguments are at fault."""
+    parser = argparse.ArgumentParser(prog="python -m fastload", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.HELP))
+    args = parser.parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except (DataError, OSError, ValueError) as error:
+        print(f"fastload {args.command}: {error}", file=sys.stderr)
+        return 1

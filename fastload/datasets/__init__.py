@@ -1,0 +1,1 @@
+"""Layouts on disk, one file each; all give the same catalogue of chunks."""

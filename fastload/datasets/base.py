@@ -1,0 +1,182 @@
+"""A dataset: joined layers, a recipe, and the slow, obvious path to one sample."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.utils.data
+from numpy.typing import NDArray
+
+import kernels.reference
+from fastload.datasets.layer import Layer, Modality
+from fastload.profile import Stages
+from fastload.recipe import Recipe
+from fastload.seasons import season
+from fastload.statistics import Statistics
+from kernels import Scaling, draw, draw_bands
+
+TORCH_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
+    """Samples of one or more layers that share a numbering. Subclasses know a layout on disk.
+
+    Attributes:
+        modalities: what each modality looks like, by name; the first gives time and season.
+        keys: bytes ``[N]``.
+        lon, lat: float64 ``[N]``, degrees.
+        seed, epoch: what `dataset[i]` draws its views with.
+    """
+
+    def __init__(
+        self, layers: dict[str, Layer], recipe: Recipe | None, statistics: Statistics, seed: int
+    ) -> None:
+        self.layers = layers
+        self.recipe = recipe
+        self.statistics = statistics
+        self.seed = seed
+        self.epoch = 0
+        self.modalities: dict[str, Modality] = {n: layer.modality for n, layer in layers.items()}
+        self._first = next(iter(layers.values()))
+        rows = self._first.rows
+        take = slice(None) if rows is None else rows
+        self.keys = self._first.index.key[take]
+        self.lon, self.lat = self._first.index.lon[take], self._first.index.lat[take]
+        self.shard_of: NDArray[np.uint32] = self._first.index.shard[take]
+        self.scalings: dict[str, Scaling] = {}
+        if recipe is not None:
+            self._check_geometry()
+            self.scalings = {
+                name: recipe.radiometry_of(name).scaling(name, m.bands, statistics)
+                for name, m in self.modalities.items()
+            }
+
+    def _check_geometry(self) -> None:
+        sizes = {name: (m.height, m.width) for name, m in self.modalities.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
+            )
+        self.draw(np.zeros(1, np.int64), 0, 0)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that `dataset[i]` draws its views for."""
+        self.epoch = epoch
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the keys in their order."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(str(self.keys.dtype).encode())
+        digest.update(np.ascontiguousarray(self.keys).view(np.uint8).data)
+        return digest.hexdigest()
+
+    @property
+    def timestamps(self) -> int:
+        """How many timestamps the first modality has; views draw among these."""
+        return next(iter(self.modalities.values())).timestamps
+
+    def draw(self, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.void]:
+        """View parameters ``[N, V]`` of samples; see `kernels.draw`."""
+        assert self.recipe is not None
+        m = next(iter(self.modalities.values()))
+        return draw(self.recipe.views, seed, epoch, samples, m.height, m.width, m.timestamps)
+
+    def keep(
+        self, samples: NDArray[np.int64], seed: int, epoch: int
+    ) -> dict[str, NDArray[np.uint8] | None]:
+        """Kept bands ``[N, V, C]`` by modality; None where the recipe drops none."""
+        assert self.recipe is not None
+        views = self.recipe.views
+        drops = any(view.drop for view in views)
+        return {
+            name: draw_bands(views, seed, epoch, samples, m.bands) if drops else None
+            for name, m in self.modalities.items()
+        }
+
+    def times(self, sample: int) -> NDArray[np.int64]:
+        """Dates of a sample in the first modality ``[T]``, ns since 1970."""
+        return self._first.index.time[self._first.row(sample), : self.timestamps]
+
+    def cloud(self, sample: int) -> NDArray[np.float32]:
+        """Share of cloudy pixels of a sample in the first modality ``[T]``; NaN where unknown."""
+        return self._first.index.cloud[self._first.row(sample), : self.timestamps]
+
+    def read(
+        self, modality: str, sample: int, timestamps: Sequence[int] | None = None
+    ) -> NDArray[Any]:
+        """Decoded pixels ``[T, C, H, W]`` in the units on disk, native byte order.
+
+        Only the chunks that `timestamps` (default: all) need are read.
+
+        Raises:
+            DataError: names shard, member, offset and reason.
+        """
+        layer, m = self.layers[modality], self.modalities[modality]
+        wanted = range(m.timestamps) if timestamps is None else timestamps
+        out = np.empty((len(wanted), *m.shape[1:]), m.dtype)
+        chunks = layer.chunks(sample, wanted)
+        layer.decode(sample, wanted, chunks, [layer.fetch(c) for c in chunks], out, Stages())
+        return out
+
+    def describe(self, sample: int, timestamps: Sequence[int] | None) -> dict[str, Any]:
+        """Key, place, and dates: ``[T]``, or a list with one entry per view (-1: all)."""
+        time = self.times(sample)
+        seasons = season(time, self.lat[sample])
+        pick = [slice(None) if t < 0 else t for t in timestamps or ()]
+        return {
+            "key": self.keys[sample].decode(),
+            "index": sample,
+            "lon": float(self.lon[sample]),
+            "lat": float(self.lat[sample]),
+            "time": _picked(time, None if timestamps is None else pick),
+            "season": _picked(seasons, None if timestamps is None else pick),
+        }
+
+    def __getitem__(self, sample: int) -> dict[str, Any]:
+        """One sample as a dict; see DataLoader for the names. Views by `kernels.reference`."""
+        sample = range(len(self))[sample]
+        if self.recipe is None:
+            raw = {name: torch.from_numpy(self.read(name, sample)) for name in self.modalities}
+            return raw | self.describe(sample, None)
+        ids = np.array([sample])
+        params = self.draw(ids, self.seed, self.epoch)[0]
+        keep = self.keep(ids, self.seed, self.epoch)
+        views: dict[str, Any] = {name: [] for name in self.modalities}
+        for name in self.modalities:
+            kept = keep[name]
+            for v, view in enumerate(self.recipe.views):
+                t = int(params[v]["timestamp"])
+                source = self.read(name, sample, self.stored_timestamps(name, t))
+                planes = [
+                    kernels.reference.apply(
+                        image, params[v], view, self.scalings[name], None if kept is None else kept[0, v]
+                    )
+                    for image in source
+                ]
+                stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0])
+                views[name].append(stacked.to(TORCH_DTYPES[self.recipe.dtype]))
+        return views | self.describe(sample, params["timestamp"].tolist())
+
+    def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
+        """Which timestamps of a modality a view needs: all for -1; a single one serves any date."""
+        T = self.modalities[modality].timestamps
+        if timestamp < 0:
+            return range(T)
+        return (timestamp if T > 1 else 0,)
+
+
+def _picked(values: NDArray[np.int64], pick: Sequence[slice | int] | None) -> Any:
+    if pick is None:
+        return torch.from_numpy(values.copy())
+    return [torch.from_numpy(np.array(values[p])) for p in pick]

@@ -1,0 +1,262 @@
+"""Assembling a batch: each sample is read, decoded and rendered straight into its slot."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import kernels.cpu
+from fastload.datasets.base import TORCH_DTYPES, Dataset
+from fastload.datasets.layer import Chunk
+from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool, aligned
+from fastload.profile import Profile, Stages
+from fastload.storage.codecs import Buffer as Bytes
+from fastload.storage.errors import DataError
+from kernels import View
+from kernels.philox import REPLACE, choice, words
+
+MOST_ATTEMPTS = 16
+"""How many replacements are tried for one unreadable sample."""
+
+Packed = dict[str, Sequence[Bytes | None]]
+"""Fetched bytes of a sample: by modality, one entry per chunk."""
+
+
+@dataclass
+class Batch:
+    """One step in the making."""
+
+    ids: NDArray[np.int64]
+    params: NDArray[np.void] | None
+    keep: dict[str, NDArray[np.uint8] | None]
+    records: list[dict[str, Any]]
+    buffers: dict[str, list[Buffer | PinnedBuffer]] = field(default_factory=dict)
+    finished_at: float = 0.0
+
+
+class Assembler:
+    """Knows the dataset, the seed and what to do about errors. Safe in threads."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        seed: int,
+        profile: Profile,
+        on_error: str = "raise",
+        report: Path | None = None,
+        pinned: bool = False,
+    ) -> None:
+        self.dataset, self.seed, self.profile = dataset, seed, profile
+        self.on_error, self.report = on_error, report
+        self._pool = Pinned() if pinned else Pool()
+        self._local = threading.local()
+        self._report_lock = threading.Lock()
+        recipe = dataset.recipe
+        self._bits = np.dtype(
+            np.float32 if recipe is None or recipe.dtype == "float32" else np.int16
+        )
+
+    def begin(self, epoch: int, ids: NDArray[np.int64]) -> Batch:
+        """Draw the parameters of a batch. It has no memory yet, see `allocate`."""
+        ds = self.dataset
+        params, keep = None, dict[str, Any]()
+        if ds.recipe is not None:
+            params = ds.draw(ids, self.seed, epoch)
+            keep = ds.keep(ids, self.seed, epoch)
+        return Batch(ids, params, keep, [{} for _ in ids])
+
+    def allocate(self, batch: Batch) -> Batch:
+        """Take the memory that the batch's slots are filled in."""
+        for name in self.dataset.modalities:
+            batch.buffers[name] = [
+                self._pool.take((len(batch.ids), *shape), dtype)
+                for shape, dtype in self._slots(name)
+            ]
+        return batch
+
+    def _slots(self, modality: str) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and dtype of one sample's share of each tensor of a modality."""
+        m, recipe = self.dataset.modalities[modality], self.dataset.recipe
+        if recipe is None:
+            return [(m.shape, m.dtype)]
+        slots = []
+        for view in recipe.views:
+            h, w = view.shape
+            shape = (h, w, m.bands) if recipe.channels_last else (m.bands, h, w)
+            slots.append(((m.timestamps, *shape) if view.timestamp == "all" else shape, self._bits))
+        return slots
+
+    def wanted(
+        self, modality: str, params: NDArray[np.void] | None
+    ) -> Sequence[int]:
+        """The timestamps of a modality that a sample's views need, ascending, each once."""
+        if params is None:
+            return range(self.dataset.modalities[modality].timestamps)
+        needed = {
+            t
+            for drawn in params["timestamp"].tolist()
+            for t in self.dataset.stored_timestamps(modality, drawn)
+        }
+        return sorted(needed)
+
+    def chunks(self, batch: Batch, slot: int) -> dict[str, list[Chunk]]:
+        """The chunks that a slot needs, by modality."""
+        params = None if batch.params is None else batch.params[slot]
+        sample = int(batch.ids[slot])
+        layers = self.dataset.layers
+        return {n: layer.chunks(sample, self.wanted(n, params)) for n, layer in layers.items()}
+
+    def fill(self, batch: Batch, epoch: int, slot: int, packed: Packed | None = None) -> None:
+        """Read (unless `packed` holds the bytes), decode and render one slot.
+
+        Raises:
+            DataError: where the sample cannot be read and `on_error` is "raise".
+        """
+        stages = self.profile.stages()
+        sample = int(batch.ids[slot])
+        params = None if batch.params is None else batch.params[slot]
+        keep = {n: None if k is None else k[slot] for n, k in batch.keep.items()}
+        try:
+            self._render(batch, slot, sample, params, keep, packed, stages)
+        except DataError as error:
+            self._replace(batch, epoch, slot, sample, error, stages)
+        stages.samples += 1
+        batch.finished_at = perf_counter()
+
+    def _replace(
+        self, batch: Batch, epoch: int, slot: int, sample: int, error: DataError, stages: Stages
+    ) -> None:
+        """Put a sound sample into the slot: the first of a fixed sequence of candidates."""
+        if self.on_error == "raise":
+            self._note(epoch, sample, error, None)
+            raise error
+        ds = self.dataset
+        candidates = choice(words(self.seed, epoch, [sample], REPLACE, 0, MOST_ATTEMPTS)[0], len(ds))
+        for candidate in candidates.tolist():
+            ids = np.array([candidate])
+            params = None if ds.recipe is None else ds.draw(ids, self.seed, epoch)[0]
+            kept = {} if ds.recipe is None else ds.keep(ids, self.seed, epoch)
+            keep = {n: None if k is None else k[0] for n, k in kept.items()}
+            try:
+                self._render(batch, slot, candidate, params, keep, None, stages)
+            except DataError:
+                continue
+            self._note(epoch, sample, error, candidate)
+            return
+        self._note(epoch, sample, error, None)
+        raise error
+
+    def _note(self, epoch: int, sample: int, error: DataError, replaced_by: int | None) -> None:
+        """Count an error and append it to the report file."""
+        with self._report_lock:
+            self.profile.errors += 1
+            self.profile.replaced += replaced_by is not None
+            if self.report is None:
+                return
+            self.report.parent.mkdir(parents=True, exist_ok=True)
+            line = {
+                "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "epoch": epoch,
+                "index": sample,
+                "shard": error.shard,
+                "member": error.member,
+                "offset": error.offset,
+                "reason": error.reason,
+                "replaced_by": replaced_by,
+            }
+            with self.report.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def _render(
+        self,
+        batch: Batch,
+        slot: int,
+        sample: int,
+        params: NDArray[np.void] | None,
+        keep: dict[str, NDArray[np.uint8] | None],
+        packed: Packed | None,
+        stages: Stages,
+    ) -> None:
+        ds = self.dataset
+        for name, layer in ds.layers.items():
+            wanted = self.wanted(name, params)
+            chunks = layer.chunks(sample, wanted)
+            data = [layer.fetch(c) for c in chunks] if packed is None else packed[name]
+            if params is None:
+                out = batch.buffers[name][0].array[slot]
+                layer.decode(sample, wanted, chunks, data, out, stages)
+                continue
+            pixels = self._scratch(name)[: len(wanted)]
+            layer.decode(sample, wanted, chunks, data, pixels, stages)
+            start = perf_counter()
+            for v, view in enumerate(ds.recipe.views if ds.recipe else ()):
+                out = batch.buffers[name][v].array[slot]
+                self._view(name, view, params[v], keep[name], v, wanted, pixels, out)
+            stages.views += perf_counter() - start
+        batch.records[slot] = ds.describe(
+            sample, None if params is None else params["timestamp"].tolist()
+        )
+
+    def _view(
+        self,
+        name: str,
+        view: View,
+        params: np.void,
+        keep: NDArray[np.uint8] | None,
+        v: int,
+        wanted: Sequence[int],
+        pixels: NDArray[Any],
+        out: NDArray[Any],
+    ) -> None:
+        """Render one view of one sample."""
+        recipe = self.dataset.recipe
+        assert recipe is not None
+        t = int(params["timestamp"])
+        planes = out.view(np.uint16) if recipe.dtype != "float32" else out
+        for i, stored in enumerate(self.dataset.stored_timestamps(name, t)):
+            kernels.cpu.apply(
+                pixels[wanted.index(stored)],
+                params,
+                view,
+                self.dataset.scalings[name],
+                None if keep is None else keep[v],
+                planes[i] if t < 0 else planes,
+                dtype=recipe.dtype,
+                channels_last=recipe.channels_last,
+            )
+
+    def _scratch(self, modality: str) -> NDArray[Any]:
+        """The calling thread's own memory for decoded pixels ``[T, C, H, W]``."""
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = {}
+        scratch: dict[str, NDArray[Any]] = self._local.scratch
+        if modality not in scratch:
+            m = self.dataset.modalities[modality]
+            size = int(np.prod(m.shape)) * m.dtype.itemsize
+            scratch[modality] = aligned(size).view(m.dtype).reshape(m.shape)
+        return scratch[modality]
+
+    def finish(self, batch: Batch) -> dict[str, Any]:
+        """The batch as a dict of tensors and lists; the memory now belongs to its tensors."""
+        recipe = self.dataset.recipe
+        out: dict[str, Any] = {}
+        for name, buffers in batch.buffers.items():
+            tensors = [self._finished(b.tensor()) for b in buffers]
+            out[name] = tensors[0] if recipe is None else tensors
+        return out | torch.utils.data.default_collate(batch.records)  # type: ignore[no-any-return]
+
+    def _finished(self, tensor: torch.Tensor) -> torch.Tensor:
+        recipe = self.dataset.recipe
+        if recipe is None:
+            return tensor
+        if recipe.dtype != "float32":
+            tensor = tensor.view(TORCH_DTYPES[recipe.dtype])
+        return tensor.movedim(-1, -3) if recipe.channels_last else tensor
