@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.half import load, store_row
-from kernels.lanes import gather
-from kernels.resample import gaussian, reflect, taps
+from kernels.lanes import LANES, aligned, copy, gather, gather_near, near
+from kernels.tables import fold, gaussian, rows, taps
 from kernels.view import Scaling, View
 
+U = np.uint64
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-
-F32 = np.float32
 
 
 def apply(
@@ -59,22 +58,12 @@ def apply(
         )
     if len(scaling.offset) != C:
         raise ValueError(f"scaling has {len(scaling.offset)} bands, source has {C}")
-    transpose = bool(params["transpose"])
-    flip_rows, flip_columns = bool(params["flip_y"]), bool(params["flip_x"])
-    if transpose:
-        flip_rows, flip_columns = flip_columns, flip_rows
-    sigma = float(params["sigma"])
-    columns = _columns(int(params["width"]), w, view.interpolation, flip_columns)
-    rows = _rows(int(params["height"]), h, view.interpolation, flip_rows, sigma)
     _view(
         _readable(source),
-        (int(params["top"]), int(params["left"]), int(params["height"]), int(params["width"])),
+        params,
         (scaling.offset, scaling.scale, scaling.low, scaling.high),
-        *columns,
-        *rows,
-        gaussian(sigma).astype(F32),
-        (F32(params["brightness"]), F32(params["contrast"]), F32(params["solarize"])),
-        (bool(params["gray"]), transpose, bool(params["solarize_dark"])),
+        (h, w),
+        view.interpolation == "bicubic",
         np.ones(C, np.uint8) if keep is None else keep,
         channels_last,
         dtype == "bfloat16",
@@ -91,82 +80,64 @@ def _readable(source: NDArray[np.generic]) -> NDArray[Any]:
     return source
 
 
-def _columns(n_in: int, n_out: int, interpolation: str, flip: bool) -> tuple[Any, Any]:
-    """Horizontal taps: index uint32 and weight float32, each ``[K, w]``."""
-    index, weight = taps(n_in, n_out, interpolation)
-    if flip:
-        index, weight = index[::-1], weight[::-1]
-    return np.ascontiguousarray(index.T, np.uint32), np.ascontiguousarray(weight.T, F32)
-
-
-def _rows(
-    n_in: int, n_out: int, interpolation: str, flip: bool, sigma: float
-) -> tuple[Any, Any, Any]:
-    """Vertical weights with the blur inside.
-
-    Returns:
-        first: uint32 ``[h]``, the first kept row that an output row needs.
-        weight: float32 ``[h, K]``, over K kept rows from there.
-        total: float32 ``[n_in]``, what each kept row adds to the view's sum, before the blur.
-    """
-    index, weight = taps(n_in, n_out, interpolation)
-    if flip:
-        index, weight = index[::-1], weight[::-1]
-    total = np.bincount(index.ravel(), weight.ravel(), minlength=n_in).astype(F32)
-    if sigma > 0:
-        g = gaussian(sigma)
-        around = reflect(np.arange(n_out)[:, None] + np.arange(len(g)) - len(g) // 2, n_out)
-        index = index[around].reshape(n_out, -1)
-        weight = (g[:, None] * weight[around]).reshape(n_out, -1)
-    first = index.min(axis=1)
-    K = int((index.max(axis=1) - first).max()) + 1
-    first = np.minimum(first, n_in - K)
-    dense = np.zeros((n_out, K))
-    np.add.at(dense, (np.arange(n_out)[:, None], index - first[:, None]), weight)
-    return first.astype(np.uint32), dense.astype(F32), total
-
-
 @_jit
 def _view(  # type: ignore[no-untyped-def]
-    source, box, scaling, column_index, column_weight, row_first, row_weight, row_total,
-    kernel, tone, flags, keep, channels_last, bfloat, out,
-):  # fmt: skip
+    source, params, scaling, size, cubic, keep, channels_last, bfloat, out
+):
     C = source.shape[0]
-    top, left, height, width = box
-    brightness, contrast, threshold = tone
-    gray, transpose, dark = flags
-    h, w = row_first.shape[0], column_index.shape[1]
-    radius = kernel.shape[0] // 2
+    h, w = size
+    transpose = params.transpose != 0
+    # A transpose comes before the flips, so the rows and columns of the plane swap theirs.
+    flip_rows = params.flip_x if transpose else params.flip_y
+    flip_columns = params.flip_y if transpose else params.flip_x
+    half = gaussian(params.sigma)
+    kernel = half.astype(np.float32)
+    first, row_weight, row_total = rows(params.height, h, cubic, flip_rows, half)
+    wide_index, wide_weight = taps(params.width, w, cubic, flip_columns)
+    index = wide_index.astype(np.uint32)
+    column_weight = aligned(wide_weight.size).reshape(wide_weight.shape)
+    column_weight[:] = wide_weight
+    base, relative = near(wide_index)
     staged = transpose or channels_last
-    line = np.zeros(width + PADDING, np.float32)
-    padded = np.empty(w + 2 * radius, np.float32)
-    kept = np.empty((height, w), np.float32)
+    contrast = params.contrast
+    line = aligned(params.width + PADDING)
+    line[:] = 0
+    padded = aligned(w + 2 * len(kernel))
+    kept = aligned(params.height * w).reshape(params.height, w)
     sums = np.empty(w, np.float32)
-    finished = np.empty(w, np.float32)
+    finished = aligned(w)
     plane = np.empty((h if staged else 0, w), np.float32)
-    for c in range(1 if gray else C):
-        last = C if gray else c + 1
-        if not gray and not keep[c]:
+    line_at, kept_at = line.ctypes.data, kept.ctypes.data
+    relative_at, weight_at = relative.ctypes.data, column_weight.ctypes.data
+    for c in range(1 if params.gray else C):
+        last = C if params.gray else c + 1
+        if not params.gray and not keep[c]:
             _put_zero(out, c, channels_last)
             continue
         sums[:] = 0
-        for y in range(height):
-            if gray:
-                _mean_line(source, top + y, left, width, scaling, line)
+        for y in range(params.height):
+            if params.gray:
+                _mean_line(source, params.top + y, params.left, params.width, scaling, line)
             else:
-                _line(source[c, top + y], left, width, scaling, c, line)
+                _line(source[c, params.top + y], params.left, params.width, scaling, c, line)
             row = kept[y]
-            gather(line, column_index, column_weight, row)
+            if params.width == w:
+                copy(line, flip_columns, row)
+            else:
+                at = kept_at + 4 * w * y
+                gather_near(line_at, base, relative_at, weight_at, index.shape[0], w, at)
+                if base.shape[0] * LANES < w:
+                    gather(line, index, column_weight, row, base.shape[0] * LANES)
             if contrast != 1:
                 _add_scaled(sums, row_total[y], row)
-            if radius > 0:
+            if len(kernel) > 1:
                 _blur_row(row, kernel, padded)
-        gain, bias = _affine(sums, h * w, brightness, contrast)
+        gain, bias = _affine(sums, h * w, params.brightness, contrast)
         for y in range(h):
             row = plane[y] if staged else finished
-            _combine(kept, row_first[y], row_weight[y], gain, bias, row)
-            if threshold == threshold:
-                _solarize(row, threshold, dark)
+            _combine(kept, first, row_weight, y, gain, bias, row)
+            if params.solarize == params.solarize:
+                _solarize(row, params.solarize, params.solarize_dark)
             if not staged:
                 for band in range(c, last):
                     store_row(row, out[band, y], bfloat)
@@ -175,7 +146,7 @@ def _view(  # type: ignore[no-untyped-def]
                 plane = _transposed(plane)
             for band in range(c, last):
                 _put(plane, out, band, channels_last, bfloat)
-        if gray:
+        if params.gray:
             for band in range(C):
                 if not keep[band]:
                     _put_zero(out, band, channels_last)
@@ -236,48 +207,59 @@ def _affine(sums, pixels, brightness, contrast):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _blur_row(row, kernel, padded):  # type: ignore[no-untyped-def]
-    """Blur a row in place: a sum of shifted copies of the row padded by reflection."""
-    w, r = row.shape[0], kernel.shape[0] // 2
-    period = max(2 * (w - 1), 1)
-    for i in range(r):
-        a, b = (r - i) % period, (w + i) % period
-        padded[i] = row[min(a, period - a) if w > 1 else 0]
-        padded[r + w + i] = row[min(b, period - b) if w > 1 else 0]
-    padded[r : r + w] = row
-    middle = padded[r : r + w]
+def _blur_row(row, half, padded):  # type: ignore[no-untyped-def]
+    """Blur a row in place: a sum of shifted copies of the row padded by reflection.
+
+    Unsigned indices spare the loops the handling of negative ones; slices would cost a reference
+    count each.
+    """
+    w, r = U(row.shape[0]), U(half.shape[0] - 1)
     for x in range(w):
-        row[x] = kernel[r] * middle[x]
-    for k in range(1, r + 1):
-        before, after, weight = padded[r - k : r - k + w], padded[r + k : r + k + w], kernel[r + k]
+        padded[r + x] = row[x]
+    for i in range(1, r + U(1)):
+        padded[r - i] = row[fold(-np.int64(i), row.shape[0])]
+        padded[r + w - U(1) + i] = row[fold(row.shape[0] - 1 + np.int64(i), row.shape[0])]
+    w0, w1 = half[0], half[1]
+    for x in range(w):
+        row[x] = w0 * padded[r + x] + w1 * (padded[r - U(1) + x] + padded[r + U(1) + x])
+    k = U(2)
+    while k + U(1) <= r:
+        w0, w1 = half[k], half[k + U(1)]
+        a, b, c, d = r - k, r + k, r - k - U(1), r + k + U(1)
         for x in range(w):
-            row[x] += weight * (before[x] + after[x])
+            row[x] += w0 * (padded[a + x] + padded[b + x]) + w1 * (padded[c + x] + padded[d + x])
+        k += U(2)
+    if k == r:
+        w0, a, b = half[k], r - k, r + k
+        for x in range(w):
+            row[x] += w0 * (padded[a + x] + padded[b + x])
 
 
 @_jit
-def _combine(kept, first, weight, gain, bias, row):  # type: ignore[no-untyped-def]
-    """One output row: kept rows from `first` on, weighted; then gain and bias."""
-    K, w = weight.shape[0], row.shape[0]
+def _combine(kept, first, weight, o, gain, bias, row):  # type: ignore[no-untyped-def]
+    """Output row `o`: kept rows from ``first[o]`` on, weighted; then gain and bias."""
+    K, w, o, y = U(weight.shape[1]), U(row.shape[0]), U(o), U(first[o])
+    near, w0 = kept[y], gain * weight[o, 0]
     if K == 1:
-        a, w0 = kept[first], gain * weight[0]
-        for x in range(w):
-            row[x] = w0 * a[x] + bias
+        for x in range(row.shape[0]):
+            row[x] = w0 * near[x] + bias
         return
-    a, b, w0, w1 = kept[first], kept[first + 1], gain * weight[0], gain * weight[1]
-    for x in range(w):
-        row[x] = w0 * a[x] + w1 * b[x] + bias
-    k = 2
-    while k + 3 < K:
-        a, b, c, d = kept[first + k], kept[first + k + 1], kept[first + k + 2], kept[first + k + 3]
-        w0, w1, w2, w3 = gain * weight[k], gain * weight[k + 1], gain * weight[k + 2], gain * weight[k + 3]
+    far, w1 = kept[y + U(1)], gain * weight[o, 1]
+    for x in range(row.shape[0]):
+        row[x] = w0 * near[x] + w1 * far[x] + bias
+    k = U(2)
+    while k + U(3) < K:
+        w0, w1 = gain * weight[o, k], gain * weight[o, k + U(1)]
+        w2, w3 = gain * weight[o, k + U(2)], gain * weight[o, k + U(3)]
+        a, b, c, d = y + k, y + k + U(1), y + k + U(2), y + k + U(3)
         for x in range(w):
-            row[x] += w0 * a[x] + w1 * b[x] + w2 * c[x] + w3 * d[x]
-        k += 4
+            row[x] += w0 * kept[a, x] + w1 * kept[b, x] + w2 * kept[c, x] + w3 * kept[d, x]
+        k += U(4)
     while k < K:
-        a, w0 = kept[first + k], gain * weight[k]
+        w0, a = gain * weight[o, k], y + k
         for x in range(w):
-            row[x] += w0 * a[x]
-        k += 1
+            row[x] += w0 * kept[a, x]
+        k += U(1)
 
 
 @_jit

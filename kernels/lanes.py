@@ -1,24 +1,173 @@
-"""Weighted gathers from a line of pixels: the horizontal half of resampling."""
+"""Weighted gathers from a line of pixels: the horizontal half of resampling.
+
+A vector gather costs about as much as that many single loads. But the taps of neighbouring outputs
+lie close together: two vector loads hold them all, and a permutation of lanes picks them. That
+needs AVX-512 or AVX2; elsewhere, and where a view shrinks so much that its taps are far apart, the
+plain loop serves.
+"""
+
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import binding, ir
+from numba.core import types
+from numba.extending import intrinsic
+
+_jit = numba.njit(nogil=True, cache=True, fastmath={"contract"})
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
-def gather(line, index, weight, row):  # type: ignore[no-untyped-def]
-    """``row[x] = sum_k weight[k, x] * line[index[k, x]]`` for K of 1, 2 or 4 taps."""
+def _lanes() -> int:
+    """Floats that one permutation handles on this processor; 0 where there is none."""
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx2") else 0
+
+
+LANES = _lanes()
+_F32, _I32, _PTR = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+def _permute(builder: Any, low: Any, high: Any, index: Any) -> Any:
+    """Lanes of ``low ++ high`` that `index` names."""
+    floats, ints = low.type, index.type
+    module = builder.module
+    if LANES == 16:
+        kind = ir.FunctionType(floats, [floats, ints, floats])
+        name = "llvm.x86.avx512.vpermi2var.ps.512"
+        return builder.call(_declared(module, kind, name), [low, index, high])
+    kind = ir.FunctionType(floats, [floats, ints])
+    function = _declared(module, kind, "llvm.x86.avx2.permps")
+    beyond = builder.icmp_signed(">=", index, ir.Constant(ints, [LANES] * LANES))
+    picked = [builder.call(function, [half, index]) for half in (high, low)]
+    return builder.select(beyond, *picked)
+
+
+def _declared(module: Any, kind: Any, name: str) -> Any:
+    found = module.globals.get(name)
+    return found if found is not None else ir.Function(module, kind, name)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _picked(
+    context: Any, line: Any, index: Any, weight: Any, stride: Any, taps: Any, out: Any
+) -> Any:
+    """LANES outputs from 2 * LANES floats at address `line`; index and weight lie `stride` apart."""
+    if not isinstance(taps, types.IntegerLiteral):
+        raise numba.errors.RequireLiteralValue("taps must be a literal")
+    count = taps.literal_value
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        line_at, index_at, weight_at, step, _, out_at = args
+        floats, ints = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
+
+        def load(address: Any, kind: Any) -> Any:
+            vector = builder.load(builder.inttoptr(address, kind.as_pointer()))
+            vector.align = 4
+            return vector
+
+        def after(address: Any, amount: Any) -> Any:
+            return builder.add(address, amount)
+
+        low = load(line_at, floats)
+        high = load(after(line_at, ir.Constant(_PTR, 4 * LANES)), floats)
+        total = None
+        for _ in range(count):
+            value = _permute(builder, low, high, load(index_at, ints))
+            term = builder.fmul(value, load(weight_at, floats), flags=("contract",))
+            total = term if total is None else builder.fadd(total, term, flags=("contract",))
+            index_at, weight_at = after(index_at, step), after(weight_at, step)
+        stored = builder.store(total, builder.inttoptr(out_at, floats.as_pointer()))
+        stored.align = 4
+        return _context.get_dummy_value()
+
+    address = types.intp
+    return types.void(address, address, address, address, taps, address), generate
+
+
+@_jit
+def aligned(n):  # type: ignore[no-untyped-def]
+    """Uninitialised float32 ``[n]`` that starts on a cache line of 64 bytes."""
+    memory = np.empty(n + 16, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    return memory[start : start + n]
+
+
+@_jit
+def near(index):  # type: ignore[no-untyped-def]
+    """Taps relative to a base per group of LANES outputs, for `gather_near`.
+
+    Args:
+        index: int64 ``[K, w]``.
+
+    Returns:
+        base int64 ``[w // LANES]`` (empty where the taps are too far apart) and relative index
+        int32 ``[K, w]``.
+    """
     K, w = index.shape
-    i0 = index[0]
+    relative = aligned(K * w).view(np.int32).reshape(K, w)
+    groups = w // LANES if LANES else 0
+    base = np.zeros(groups, np.int64)
+    for g in range(groups):
+        taps = index[:, g * LANES : (g + 1) * LANES]
+        base[g] = taps.min()
+        if taps.max() - base[g] >= 2 * LANES:
+            return base[:0], relative
+        for k in range(K):
+            for x in range(LANES):
+                relative[k, g * LANES + x] = taps[k, x] - base[g]
+    return base, relative
+
+
+@_jit
+def gather(line, index, weight, row, start):  # type: ignore[no-untyped-def]
+    """``row[x] = sum_k weight[k, x] * line[index[k, x]]`` from output `start` on, K of 1, 2 or 4.
+
+    `index` is uint32, which spares the loop the handling of negative indices.
+    """
+    K, w = index.shape
+    i0, w0 = index[0], weight[0]
     if K == 1:
-        for x in range(w):
+        for x in range(start, w):
             row[x] = line[i0[x]]
         return
-    i1, w0, w1 = index[1], weight[0], weight[1]
+    i1, w1 = index[1], weight[1]
     if K == 2:
-        for x in range(w):
+        for x in range(start, w):
             row[x] = w0[x] * line[i0[x]] + w1[x] * line[i1[x]]
         return
     i2, i3, w2, w3 = index[2], index[3], weight[2], weight[3]
-    for x in range(w):
-        near = w1[x] * line[i1[x]] + w2[x] * line[i2[x]]
-        row[x] = w0[x] * line[i0[x]] + near + w3[x] * line[i3[x]]
+    for x in range(start, w):
+        inner = w1[x] * line[i1[x]] + w2[x] * line[i2[x]]
+        row[x] = w0[x] * line[i0[x]] + inner + w3[x] * line[i3[x]]
+
+
+@_jit
+def gather_near(line, base, relative, weight, K, w, row):  # type: ignore[no-untyped-def]
+    """As `gather`, for whole groups of LANES outputs; everything but `base` is an address.
+
+    Addresses, because taking one from an array costs as much as a row. `line` must be readable for
+    2 * LANES floats from each base on.
+    """
+    step, stride = 4 * LANES, 4 * w
+    if K == 2:
+        for g in range(base.shape[0]):
+            at = g * step
+            _picked(line + 4 * base[g], relative + at, weight + at, stride, 2, row + at)
+    elif K == 4:
+        for g in range(base.shape[0]):
+            at = g * step
+            _picked(line + 4 * base[g], relative + at, weight + at, stride, 4, row + at)
+
+
+@_jit
+def copy(line, flip, row):  # type: ignore[no-untyped-def]
+    """A plain crop's row, reversed where `flip`."""
+    w = row.shape[0]
+    if flip:
+        for x in range(w):
+            row[x] = line[w - 1 - x]
+    else:
+        for x in range(w):
+            row[x] = line[x]

@@ -35,8 +35,9 @@ def apply(
     y = resample(y, h, w, view.interpolation)
     y = flips(y, params)
     y = y * float(params["brightness"])
-    mean = y.mean(axis=(1, 2), keepdims=True)
-    y = (y - mean) * float(params["contrast"]) + mean
+    if params["contrast"] != 1:
+        mean = y.mean(axis=(1, 2), keepdims=True)
+        y = (y - mean) * float(params["contrast"]) + mean
     if params["gray"]:
         y = np.broadcast_to(y.mean(axis=0), y.shape)
     if params["sigma"] > 0:
@@ -53,7 +54,8 @@ def radiometry(source: NDArray[np.generic], scaling: Scaling) -> NDArray[np.floa
         field.astype(np.float64)[:, None, None]
         for field in (scaling.offset, scaling.scale, scaling.low, scaling.high)
     )
-    return np.clip((source.astype(np.float64) - offset) * scale, low, high)
+    y: Plane = np.clip((source.astype(np.float64) - offset) * scale, low, high)
+    return y
 
 
 def resample(y: Plane, h: int, w: int, interpolation: str) -> Plane:
