@@ -8,7 +8,7 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def half_to_float(context: Any, bits: Any) -> Any:
     """Float16 bits (uint16) to float32."""
 
@@ -18,7 +18,7 @@ def half_to_float(context: Any, bits: Any) -> Any:
     return types.float32(types.uint16), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float_to_half(context: Any, value: Any) -> Any:
     """Float32 to float16 bits (uint16), rounded to nearest even."""
 
@@ -28,7 +28,7 @@ def float_to_half(context: Any, value: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float_bits(context: Any, value: Any) -> Any:
     """The bits of a float32 as uint32."""
 
@@ -43,7 +43,7 @@ def load(x: Any) -> Any:
     raise NotImplementedError
 
 
-@overload(load, inline="always")  # type: ignore[untyped-decorator]
+@overload(load, inline="always")
 def _load(x):  # type: ignore[no-untyped-def]
     if x == types.uint16:
         return lambda x: half_to_float(x)
@@ -55,7 +55,7 @@ def store_row(row: Any, out: Any, bfloat: Any) -> None:
     raise NotImplementedError
 
 
-@overload(store_row)  # type: ignore[untyped-decorator]
+@overload(store_row)
 def _store_row(row, out, bfloat):  # type: ignore[no-untyped-def]
     if out.dtype == types.float32:
 

@@ -49,7 +49,7 @@ def _declared(module: Any, kind: Any, name: str) -> Any:
     return found if found is not None else ir.Function(module, kind, name)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _picked(
     context: Any, line: Any, index: Any, weight: Any, stride: Any, taps: Any, out: Any
 ) -> Any:

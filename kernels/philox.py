@@ -65,7 +65,7 @@ def words(
         )
     block0, block1 = first // 4, -(-(first + count) // 4)
     blocks = np.arange(block0, block1, dtype=U64)[None, :]
-    out = philox(
+    out = philox(  # type: ignore[no-untyped-call]
         blocks,
         U64(view),
         sample.astype(U64)[:, None],

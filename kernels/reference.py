@@ -1,4 +1,4 @@
-"""The definition of a view in NumPy float64. Slow and obvious: everything fast is held against it."""
+"""The definition of a view in NumPy float64: slow, obvious, and what all fast code is held to."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ def resample(y: Plane, h: int, w: int, interpolation: str) -> Plane:
     index, weight = taps(y.shape[1], h, interpolation)
     y = np.einsum("cokw,ok->cow", y[:, index, :], weight)
     index, weight = taps(y.shape[2], w, interpolation)
-    return np.einsum("chok,ok->cho", y[:, :, index], weight)
+    resampled: Plane = np.einsum("chok,ok->cho", y[:, :, index], weight)
+    return resampled
 
 
 def flips(y: Plane, params: np.void) -> Plane:

@@ -45,7 +45,7 @@ def _cubic(d: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def blur_radius(sigma: float) -> int:
-    """Radius that OpenCV picks for 8-bit images, as the published code had: odd size near 6 sigma."""
+    """Radius that OpenCV picks for 8-bit images, which the published code had."""
     return (round(6 * sigma + 1) | 1) // 2
 
 
@@ -54,12 +54,12 @@ def gaussian(sigma: float) -> NDArray[np.float64]:
     if sigma <= 0:
         return np.ones(1)
     r = blur_radius(sigma)
-    g = np.exp(-0.5 * (np.arange(-r, r + 1) / sigma) ** 2)
-    return g / g.sum()
+    g: NDArray[np.float64] = np.exp(-0.5 * (np.arange(-r, r + 1) / sigma) ** 2)
+    return np.asarray(g / g.sum())
 
 
 def reflect(i: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Fold indices into ``[0, n)`` by reflection that does not repeat the edge (NumPy "reflect")."""
+    """Fold indices into ``[0, n)`` by reflection that does not repeat the edge."""
     if n == 1:
         return np.zeros_like(i)
     period = 2 * (n - 1)

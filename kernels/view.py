@@ -305,9 +305,9 @@ def _resized_crop(
     none = ~fits.any(axis=1)
     if none.any():
         box_h, box_w = H, W
-        if W / H < low:
+        if low > W / H:
             box_h = round(W / low)
-        elif W / H > high:
+        elif high < W / H:
             box_w = round(H * high)
         height[none], width[none] = box_h, box_w
         top[none], left[none] = (H - box_h) // 2, (W - box_w) // 2
