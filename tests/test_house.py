@@ -1,0 +1,52 @@
+"""The house rules that a tool can check."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"kernels": set(), "fastload": {"kernels"}, "ssl4eo_train": {"kernels", "fastload"}}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy", "-p", "kernels", "-p", "fastload", "-p", "ssl4eo_train", "-p", "benchmarks"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_linters(command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_run_one_way(package):
+    allowed = PACKAGES[package] | {package}
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            for name in names:
+                top = name.split(".")[0]
+                assert top not in PACKAGES or top in allowed, f"{path} imports {name}"
+                assert top not in ("benchmarks", "tests"), f"{path} imports {name}"
+
+
+def test_the_readme_names_what_is_there():
+    readme = (ROOT / "README.md").read_text()
+    for name in ("fastload/datasets/", "fastload/storage/", "fastload/engines/", "kernels/view.py",
+                 "kernels/reference.py", "kernels/cpu.py", "ssl4eo_train/methods/",
+                 "benchmarks/peers/"):  # fmt: skip
+        assert name in readme
+        assert (ROOT / name).exists(), name
