@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.half import load, store_row
-from kernels.lanes import LANES, aligned, copy, gather, gather_near, near
+from kernels.lanes import LANES, aligned, copy, gather, gather_near, near, transposed
 from kernels.tables import fold, gaussian, rows, taps
 from kernels.view import Scaling, View
 
@@ -109,43 +109,49 @@ def _view(  # type: ignore[no-untyped-def]
     plane = np.empty((h if staged else 0, w), np.float32)
     line_at, kept_at = line.ctypes.data, kept.ctypes.data
     relative_at, weight_at = relative.ctypes.data, column_weight.ctypes.data
+    plain = params.width == w and params.height == h and len(kernel) == 1 and contrast == 1
     for c in range(1 if params.gray else C):
         last = C if params.gray else c + 1
         if not params.gray and not keep[c]:
             _put_zero(out, c, channels_last)
             continue
-        sums[:] = 0
-        for y in range(params.height):
-            if params.gray:
-                _mean_line(source, params.top + y, params.left, params.width, scaling, line)
-            else:
-                _line(source[c, params.top + y], params.left, params.width, scaling, c, line)
-            row = kept[y]
-            if params.width == w:
-                copy(line, flip_columns, row)
-            else:
-                at = kept_at + 4 * w * y
-                gather_near(line_at, base, relative_at, weight_at, index.shape[0], w, at)
-                if base.shape[0] * LANES < w:
-                    gather(line, index, column_weight, row, base.shape[0] * LANES)
-            if contrast != 1:
-                _add_scaled(sums, row_total[y], row)
-            if len(kernel) > 1:
-                _blur_row(row, kernel, padded)
-        gain, bias = _affine(sums, h * w, params.brightness, contrast)
+        if plain:
+            gain, bias = params.brightness, np.float32(0)
+        else:
+            sums[:] = 0
+            for y in range(params.height):
+                _source_line(source, c, y, params, scaling, line)
+                row = kept[y]
+                if params.width == w:
+                    copy(line, flip_columns, row)
+                else:
+                    at = kept_at + 4 * w * y
+                    gather_near(line_at, base, relative_at, weight_at, index.shape[0], w, at)
+                    if base.shape[0] * LANES < w:
+                        gather(line, index, column_weight, row, base.shape[0] * LANES)
+                if contrast != 1:
+                    _add_scaled(sums, row_total[y], row)
+                if len(kernel) > 1:
+                    _blur_row(row, kernel, padded)
+            gain, bias = _affine(sums, h * w, params.brightness, contrast)
         for y in range(h):
             row = plane[y] if staged else finished
-            _combine(kept, first, row_weight, y, gain, bias, row)
+            if plain:
+                _source_line(source, c, first[y], params, scaling, line)
+                copy(line, flip_columns, row)
+                if gain != 1:
+                    _scale(row, gain)
+            else:
+                _combine(kept, first, row_weight, y, gain, bias, row)
             if params.solarize == params.solarize:
                 _solarize(row, params.solarize, params.solarize_dark)
             if not staged:
                 for band in range(c, last):
                     store_row(row, out[band, y], bfloat)
         if staged:
-            if transpose:
-                plane = _transposed(plane)
+            shown = transposed(plane) if transpose else plane
             for band in range(c, last):
-                _put(plane, out, band, channels_last, bfloat)
+                _put(shown, out, band, channels_last, bfloat)
         if params.gray:
             for band in range(C):
                 if not keep[band]:
@@ -154,6 +160,15 @@ def _view(  # type: ignore[no-untyped-def]
 
 PADDING = 64
 """Floats behind a line that vector loads may touch."""
+
+
+@_jit
+def _source_line(source, c, y, params, scaling, line):  # type: ignore[no-untyped-def]
+    """Radiometry of row `y` of the crop: of band `c`, or of the bands' mean for a gray view."""
+    if params.gray:
+        _mean_line(source, params.top + y, params.left, params.width, scaling, line)
+    else:
+        _line(source[c, params.top + y], params.left, params.width, scaling, c, line)
 
 
 @_jit
@@ -192,6 +207,12 @@ def _mean_line(source, y, left, width, scaling, line):  # type: ignore[no-untype
 def _add_scaled(sums, factor, row):  # type: ignore[no-untyped-def]
     for x in range(row.shape[0]):
         sums[x] += factor * row[x]
+
+
+@_jit
+def _scale(row, gain):  # type: ignore[no-untyped-def]
+    for x in range(row.shape[0]):
+        row[x] *= gain
 
 
 @_jit
@@ -271,19 +292,6 @@ def _solarize(row, threshold, dark):  # type: ignore[no-untyped-def]
     else:
         for x in range(row.shape[0]):
             row[x] = one - row[x] if row[x] >= threshold else row[x]
-
-
-@_jit
-def _transposed(plane):  # type: ignore[no-untyped-def]
-    """Transpose in blocks that fit the cache."""
-    n, m = plane.shape
-    out = np.empty((m, n), np.float32)
-    for y0 in range(0, n, 16):
-        for x0 in range(0, m, 16):
-            for x in range(x0, min(x0 + 16, m)):
-                for y in range(y0, min(y0 + 16, n)):
-                    out[x, y] = plane[y, x]
-    return out
 
 
 @_jit
