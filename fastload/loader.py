@@ -1,7 +1,8 @@
 """The face: torch's DataLoader in name, arguments and type, an engine inside."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -12,14 +13,20 @@ import torch.distributed
 import torch.utils.data
 from numpy.typing import NDArray
 
+from fastload.arguments import check, check_fast, check_foreign
 from fastload.cache import folder
 from fastload.datasets.base import Dataset
+from fastload.delivery import can_pin, sample_of, to_device
 from fastload.engines import Assembler, Engine
-from fastload.plan import Plan
+from fastload.engines.dali import DaliEngine
+from fastload.engines.threads import ThreadEngine
+from fastload.plan import Indices, Plan
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
+from fastload.samplers import Chosen, PlanSampler
 
 STATE_VERSION = 1
+DEFAULT_PREFETCH = 2
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -28,21 +35,34 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     Yields dicts: for each modality a list with one tensor per view ``[B, C, h, w]`` (``[B, T, C, h,
     w]`` for a view of all timestamps), or without a recipe one raw tensor ``[B, T, C, H, W]``; and
     `key` (list of str), `index` (int64 ``[B]``), `lon`, `lat` (float64 ``[B]``, degrees), `time`
-    (int64 ns since 1970) and `season` (0 winter to 3 autumn, local), per view ``[B]`` or ``[B, T]``.
+    (int64 ns since 1970) and `season` (0 winter to 3 autumn, local), per view ``[B]`` or
+    ``[B, T]``. Tensors are writeable, contiguous (or channels-last, where the recipe says so), and
+    belong to whoever holds them.
 
-    The order is that of `fastload.plan`, a function of the seed and the epoch alone. Each `iter()`
-    starts the epoch after the last one started, unless `set_epoch` or `load_state_dict` said which.
+    The order is that of `fastload.plan`, a function of the seed and the epoch alone. Each iteration
+    is the epoch after the last one begun, unless `set_epoch` or `load_state_dict` said which. It
+    begins with its first batch, not with `iter()`, so that trainers may set the epoch in between.
+    Several iterators may be alive at once: each is in an epoch of its own, and the newest one is
+    what `epoch` and `state_dict` speak of.
 
     Args:
         dataset: a fastload dataset, or any other.
-        batch_size, shuffle, sampler, batch_sampler, collate_fn, pin_memory, drop_last: as torch's.
-            A sampler or batch sampler replaces the order, and then decides what this rank sees.
+        batch_size, shuffle, sampler, batch_sampler, collate_fn, drop_last: as torch's. A sampler or
+            batch sampler replaces the order, and then decides what this rank sees. A collate
+            function gets a list of samples that look like ``dataset[i]``.
         num_workers: threads; 0 does all in the calling thread.
-        prefetch_factor: batches that are made ahead.
+        pin_memory: put batches into page-locked memory; always so where `device` is a GPU.
+        timeout, worker_init_fn, multiprocessing_context, generator, persistent_workers,
+            pin_memory_device, in_order: as torch's for other datasets. They say nothing to threads
+            and to an order that has a seed, and are ignored for fastload datasets.
+        prefetch_factor: batches that are made ahead, 2 by default. Torch's is per worker.
         seed: 64-bit seed of the order and of every view.
-        engine: "threads", "dali", or "auto".
+        engine: "threads": threads read, decode and render. "dali": DALI's threads move the
+            compressed bytes, and threads decode and render; it needs an extra. "auto": "threads",
+            which is the faster one on a CPU. All give the same batches.
         device: where the tensors are delivered.
-        rank, world_size: default to torch.distributed's, or 0 and 1.
+        rank, world_size: default to torch.distributed's as soon as there is a process group, and to
+            0 and 1 before.
         on_error: "raise", or "replace" an unreadable sample by a sound one.
         error_report: file that gets a JSON line per unreadable sample; in the cache by default.
         shuffle_window: number of shards that are mixed at a time, for stores where random access is
@@ -50,13 +70,14 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     Raises:
         ValueError: names the argument that does not fit.
+        ImportError: where the engine is "dali" and DALI is not installed.
     """
 
     def __init__(
         self,
         dataset: torch.utils.data.Dataset[Any],
         batch_size: int | None = 1,
-        shuffle: bool | None = False,
+        shuffle: bool | None = None,
         sampler: torch.utils.data.Sampler[Any] | Iterable[Any] | None = None,
         batch_sampler: torch.utils.data.Sampler[list[Any]] | Iterable[list[Any]] | None = None,
         num_workers: int = 0,
@@ -67,11 +88,11 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         worker_init_fn: Callable[[int], None] | None = None,
         multiprocessing_context: Any = None,
         generator: torch.Generator | None = None,
-        prefetch_factor: int | None = 2,
+        *,
+        prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        *,
         seed: int = 0,
         engine: Literal["auto", "threads", "dali"] = "auto",
         device: str | torch.device = "cpu",
@@ -81,65 +102,70 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         error_report: str | Path | None = None,
         shuffle_window: int = 0,
     ) -> None:
-        self.seed = seed
-        self.engine = engine
-        self.device = torch.device(device)
-        self.on_error = on_error
-        self.shuffle_window = shuffle_window
-        self.shuffle = bool(shuffle)
-        self.rank, self.world_size = _place(rank, world_size)
+        self.seed, self.engine, self.device = seed, engine, torch.device(device)
+        self.rank, self.world_size = rank, world_size
+        self.on_error, self.error_report = on_error, error_report
+        self.shuffle, self.shuffle_window = bool(shuffle), shuffle_window
         self.is_fast = isinstance(dataset, Dataset)
-        if not self.is_fast:
+        self._epoch, self._step, self._started, self._turn = 0, 0, False, 0
+        check(engine, on_error, rank, world_size)
+        if not isinstance(dataset, Dataset):
+            given = {
+                "device": self.device.type != "cpu",
+                "rank": rank is not None,
+                "on_error": on_error != "raise",
+                "error_report": error_report is not None,
+                "shuffle_window": shuffle_window != 0,
+            }
+            check_foreign(dataset, [name for name, is_given in given.items() if is_given])
             super().__init__(
                 dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn,
                 pin_memory, drop_last, timeout, worker_init_fn, multiprocessing_context, generator,
-                prefetch_factor=prefetch_factor if num_workers else None,
-                persistent_workers=persistent_workers, pin_memory_device=pin_memory_device,
-                in_order=in_order,
+                prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
+                pin_memory_device=pin_memory_device, in_order=in_order,
             )  # fmt: skip
             return
-        self._own_order = sampler is None and batch_sampler is None
-        _check(batch_size, num_workers, prefetch_factor, engine, on_error)
-        if shuffle_window and not (shuffle and self._own_order):
+        own_order = sampler is None and batch_sampler is None
+        check_fast(batch_size, num_workers, prefetch_factor)
+        if shuffle_window and not (shuffle and own_order):
             raise ValueError("shuffle_window needs shuffle=True and no sampler of your own")
-        self._epoch, self._step, self._started = 0, 0, False
-        plan = Plan(
-            len(dataset),  # type: ignore[arg-type]
-            batch_size or 1,
+        self._plan = Plan(
+            len(dataset),
+            1 if batch_size is None else batch_size,
             seed,
-            self.shuffle and self._own_order,
+            self.shuffle and own_order,
             drop_last,
-            self.rank if self._own_order else 0,
-            self.world_size if self._own_order else 1,
+            (rank or 0) if own_order else 0,
+            (world_size or 1) if own_order else 1,
             shuffle_window,
-            dataset.shard_of if shuffle_window else None,  # type: ignore[attr-defined]
+            dataset.shard_of if shuffle_window else None,
         )
-        self.plan = plan
-        if self._own_order:
-            sampler = PlanSampler(self)
         # Threads of our own do the work, so torch is told of none.
         super().__init__(
             dataset,
-            1 if batch_sampler is not None else batch_size,
-            False if batch_sampler is not None or sampler is not None else shuffle,
-            sampler if batch_sampler is None else None,
+            batch_size,
+            None if own_order else shuffle,
+            PlanSampler(self) if own_order else sampler,
             batch_sampler,
             0,
             collate_fn,
-            pin_memory=False,
-            drop_last=drop_last if batch_sampler is None else False,
+            drop_last=drop_last,
             generator=generator,
         )
-        self._custom_collate = collate_fn
-        self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
+        self._chosen: Chosen | None = None
+        if not own_order:
+            assert self.batch_sampler is not None
+            self._chosen = Chosen(self.batch_sampler, self.sampler, len(dataset))
+        self.num_workers = num_workers
+        self.prefetch_factor = prefetch_factor or DEFAULT_PREFETCH
         self.pin_memory = pin_memory or self.device.type == "cuda"
         self.error_report = Path(
-            error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"  # type: ignore[attr-defined]
+            error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"
         )
         self.profile = Profile()
-        # Accelerate leaves a loader alone that is marked so: this one already splits its batches
-        # over ranks and delivers them on the device.
-        self._is_accelerate_prepared = True
+        # Accelerate leaves a loader alone that is marked so (this one already splits its batches
+        # over ranks and delivers them on the device), and keeps its state.
+        self._is_accelerate_prepared = self.use_stateful_dataloader = True
 
     # Order and position
 
@@ -148,47 +174,65 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         """The epoch that the present or next iteration is in."""
         return self._epoch
 
+    @property
+    def plan(self) -> Plan:
+        """The order as this rank sees it."""
+        self._need_fast("plan")
+        if self.rank is None and self._chosen is None and _has_group():
+            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+            if (rank, world_size) != (self._plan.rank, self._plan.world_size):
+                self._plan = replace(self._plan, rank=rank, world_size=world_size)
+        return self._plan
+
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next `iter()`. The epoch that a loaded state is in keeps its place."""
+        """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place."""
         if not self.is_fast:
-            if hasattr(self.sampler, "set_epoch"):
-                self.sampler.set_epoch(epoch)
-            return
-        if epoch != self._epoch or self._started:
-            self._epoch, self._step, self._started = epoch, 0, False
+            parts: list[Any] = [self.sampler, self.batch_sampler]
+            for part in parts:
+                if hasattr(part, "set_epoch"):
+                    part.set_epoch(epoch)
+        elif epoch != self._epoch or self._started:
+            self._go(epoch, 0)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The global permutation ``[N]`` of an epoch, before it is split over ranks."""
-        if not self.is_fast or not self._own_order:
+        if not self.is_fast or self._chosen is not None:
             raise ValueError("order() is defined for the loader's own order, not for a sampler")
         return self.plan.order(epoch)
 
     def __len__(self) -> int:
-        if self.is_fast and self._own_order:
+        if self.is_fast and self._chosen is None:
             return len(self.plan)
         return super().__len__()
 
-    def _steps(self, epoch: int) -> Sequence[NDArray[np.int64]]:
-        """This rank's batches of an epoch as sample ids."""
-        if self._own_order:
-            return self.plan.steps(epoch)
-        for part in (self.sampler, self.batch_sampler):
-            if hasattr(part, "set_epoch"):
-                part.set_epoch(epoch)
-        assert self.batch_sampler is not None
-        return [np.asarray(ids, np.int64) for ids in self.batch_sampler]
+    def _length(self) -> int | None:
+        """Steps per epoch; None where a sampler does not tell."""
+        try:
+            return len(self)
+        except TypeError:
+            return None
+
+    def _steps(self, epoch: int, start: int) -> Iterator[Indices]:
+        """This rank's batches of an epoch from a step on, as sample ids."""
+        if self._chosen is not None:
+            self._chosen.tell(epoch)
+            return islice(self._chosen, start, None)
+        steps = self.plan.steps(epoch)
+        return (steps[step] for step in range(start, len(steps)))
 
     # State
 
     def state_dict(self) -> dict[str, Any]:
         """Position after the last delivered batch, and what the order depends on; plain numbers.
 
-        After the last batch of an epoch the position is the start of the next one.
+        After the last batch of an epoch the position is the start of the next one. Empty for other
+        datasets, whose position torch does not tell.
         """
-        self._need_fast("state_dict")
+        if not self.is_fast:
+            return {}
         epoch, step = self._epoch, self._step
-        if self._started and step >= len(self):
-            epoch, step = epoch + 1, 0
+        if self._started:
+            epoch, step = self._settled(epoch, step)
         return {"version": STATE_VERSION, "epoch": epoch, "step": step} | self._fingerprint()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -197,6 +241,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         Raises:
             ValueError: names the field in which the state and this loader differ.
         """
+        if not self.is_fast and not state:
+            return
         self._need_fast("load_state_dict")
         for name, mine in ({"version": STATE_VERSION} | self._fingerprint()).items():
             if state.get(name) != mine:
@@ -205,76 +251,114 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 )
         epoch, step = state.get("epoch"), state.get("step")
         if not isinstance(epoch, int) or not isinstance(step, int) or epoch < 0:
-            raise ValueError(f"the state's epoch and step must be whole numbers, got {epoch}, {step}")
-        if not 0 <= step <= len(self):
-            raise ValueError(f"the state's step is {step}, but an epoch has {len(self)} steps")
-        self._epoch, self._step, self._started = epoch, step, False
+            raise ValueError(
+                f"the state's epoch and step must be whole numbers, got {epoch!r} and {step!r}"
+            )
+        length = self._length()
+        if step < 0 or (length is not None and step > length):
+            raise ValueError(f"the state's step is {step}, but an epoch has {length} steps")
+        self._go(*self._settled(epoch, step))
 
     def _fingerprint(self) -> dict[str, Any]:
-        dataset: Dataset = self.dataset  # type: ignore[assignment]
-        own = {"order": "plan" if self._own_order else "sampler", "dataset": dataset.fingerprint}
-        return own | self.plan.fingerprint()
+        own = {"order": "plan" if self._chosen is None else "sampler"}
+        return own | {"dataset": self._data.fingerprint} | self.plan.fingerprint()
+
+    def _settled(self, epoch: int, step: int) -> tuple[int, int]:
+        """The same position, with the end of an epoch as the start of the next."""
+        length = self._length()
+        return (epoch, step) if length is None or step < length else (epoch + 1, 0)
+
+    def _go(self, epoch: int, step: int) -> None:
+        """Put the next iteration somewhere; those under way no longer move the position."""
+        self._epoch, self._step, self._started = epoch, step, False
+        self._turn += 1
+
+    @property
+    def _data(self) -> Dataset:
+        assert isinstance(self.dataset, Dataset)
+        return self.dataset
 
     def _need_fast(self, what: str) -> None:
         if not self.is_fast:
-            raise TypeError(f"{what} is for fastload datasets, not for {type(self.dataset).__name__}")
+            raise TypeError(
+                f"{what} is for fastload datasets, not for {type(self.dataset).__name__}"
+            )
 
     # Iteration
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        if not self.is_fast:
-            return super().__iter__()
+        return self._iterate() if self.is_fast else super().__iter__()
+
+    def _begin(self) -> tuple[int, int, int]:
+        """Start an iteration: its turn, epoch and first step."""
+        by_hand = None if self._chosen is None else self._chosen.told()
+        if by_hand is not None:
+            self.set_epoch(by_hand)
         if self._started:
             self._epoch, self._step = self._epoch + 1, 0
         self._started = True
-        return self._iterate(self._epoch, self._step)
+        self._turn += 1
+        return self._turn, self._epoch, self._step
 
-    def _iterate(self, epoch: int, start: int) -> Iterator[Any]:
-        dataset: Dataset = self.dataset  # type: ignore[assignment]
-        warn_of_offset(dataset)
-        assembler = Assembler(
-            dataset, self.seed, self.profile, self.on_error, self.error_report, self.pin_memory
-        )
-        batches = self._engine().run(assembler, epoch, self._steps(epoch), start)
-        began = perf_counter()
+    def _iterate(self) -> Generator[Any, None, None]:
+        asked = since = perf_counter()
+        turn, epoch, step = self._begin()
+        warn_of_offset(self._data)
+        batches = self._engine().run(self._assembler(), epoch, self._steps(epoch, step))
         try:
-            for step, batch in enumerate(batches, start):
-                delivered = self._delivered(batch)
-                self._advance(epoch, step + 1)
-                self.profile.elapsed += perf_counter() - began
-                began = perf_counter()
-                yield delivered
+            while (batch := next(batches, None)) is not None:
+                batch = self._delivered(batch)
+                step += 1
+                if turn == self._turn:
+                    self._step = step
+                now = perf_counter()
+                self.profile.delivered(now - asked, now - since)
+                since = now
+                yield batch
+                del batch  # so that the consumer alone holds it while the next one is made
+                asked = perf_counter()
+            if turn == self._turn:
+                self._go(epoch + 1, 0)
         finally:
-            batches.close()  # type: ignore[attr-defined]
-            self.profile.elapsed += perf_counter() - began
+            batches.close()
+            self.profile.elapsed += perf_counter() - since
 
-    def _advance(self, epoch: int, step: int) -> None:
-        """Count a batch as delivered, unless the loader has since been sent elsewhere."""
-        if self._started and epoch == self._epoch:
-            self._step = step
-        self.profile.batches += 1
+    def _assembler(self) -> Assembler:
+        report = Path(self.error_report) if self.error_report else None
+        pinned = self.pin_memory and can_pin()
+        return Assembler(self._data, self.seed, self.profile, self.on_error, report, pinned)
 
     def _delivered(self, batch: dict[str, Any]) -> Any:
         start = perf_counter()
         if self.device.type != "cpu":
-            batch = {name: _to(value, self.device) for name, value in batch.items()}
+            batch = to_device(batch, self.device)
         self.profile.stages().copy += perf_counter() - start
-        if self._custom_collate is None:
+        if self.collate_fn is torch.utils.data.default_collate:
             return batch
-        return self._custom_collate([_sample(batch, b) for b in range(len(batch["key"]))])
+        return self.collate_fn([sample_of(batch, b) for b in range(len(batch["key"]))])
 
     def _engine(self) -> Engine:
-        depth = max(1, self.prefetch_factor or 1)
-        if self.engine == "dali":
-            from fastload.engines.dali import DaliEngine
-
-            return DaliEngine(self.num_workers, depth)
-        from fastload.engines.threads import ThreadEngine
-
-        return ThreadEngine(self.num_workers, depth)
+        depth = self.prefetch_factor or DEFAULT_PREFETCH
+        if self.engine != "dali":
+            return ThreadEngine(self.num_workers, depth)
+        largest = self.plan.batch_size if self._chosen is None else self._chosen.largest()
+        return DaliEngine(self.num_workers, depth, largest)
 
     def stats(self) -> dict[str, Any]:
-        """Seconds per stage, bytes, samples, errors and a verdict, since the loader was made."""
+        """What happened since the loader was made, as plain numbers and strings.
+
+        - `seconds`: busy seconds summed over threads: `read` (check-sums, the first touch of the
+          bytes), `decode`, `copy` (to DALI's buffers and to the device), `views`;
+          `wait_for_consumer`: how long finished batches lay ready; `consumer_waiting`: how long the
+          consumer waited for them.
+        - `elapsed`: seconds from the first request to the last delivery, or to the end of the
+          iteration, summed over iterations; the consumer's own time is in it.
+        - `bytes_in`, `bytes_out`: compressed and decoded bytes; `samples`: how many were finished,
+          those of batches made ahead among them; `batches`: how many were delivered.
+        - `errors`, `replaced`: unreadable samples, and how many of them were replaced;
+          `error_report`: the file that lists them.
+        - `verdict`: one line on what limits the run; `engine`, `workers`: what did the work.
+        """
         self._need_fast("stats")
         return self.profile.summary() | {
             "engine": "dali" if self.engine == "dali" else "threads",
@@ -283,79 +367,5 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         }
 
 
-class PlanSampler(torch.utils.data.DistributedSampler[Any]):
-    """The loader's own order as a sampler.
-
-    It is a DistributedSampler on purpose: trainers that would otherwise inject one see that the
-    batches are already split over ranks, and tell it the epoch.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
-        self.rank, self.num_replicas = loader.rank, loader.world_size
-        self.drop_last, self.shuffle, self.seed = False, loader.shuffle, loader.seed
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[int]:
-        steps = self._loader.plan.steps(self._loader.epoch)
-        return iter([int(i) for step in range(len(steps)) for i in steps[step]])
-
-    def __len__(self) -> int:
-        steps = self._loader.plan.steps(0)
-        if not len(steps):
-            return 0
-        return (len(steps) - 1) * self._loader.plan.batch_size + len(steps[-1])
-
-    def set_epoch(self, epoch: int) -> None:
-        """Pass the epoch on to the loader."""
-        self._loader.set_epoch(epoch)
-
-
-def _check(
-    batch_size: int | None, num_workers: int, prefetch_factor: int | None, engine: str, on_error: str
-) -> None:
-    if batch_size is None:
-        raise ValueError("batch_size=None (no batching) is not supported for fastload datasets")
-    if num_workers < 0:
-        raise ValueError(f"num_workers must not be negative, got {num_workers}")
-    if prefetch_factor is not None and prefetch_factor < 1:
-        raise ValueError(f"prefetch_factor must be at least 1, got {prefetch_factor}")
-    if engine not in ("auto", "threads", "dali"):
-        raise ValueError(f"engine must be 'auto', 'threads' or 'dali', got {engine!r}")
-    if on_error not in ("raise", "replace"):
-        raise ValueError(f"on_error must be 'raise' or 'replace', got {on_error!r}")
-
-
-def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Rank and world size: as given, else torch.distributed's, else alone."""
-    if (rank is None) != (world_size is None):
-        raise ValueError(f"rank and world_size go together, got {rank=} and {world_size=}")
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    return [_to(v, device) for v in value] if isinstance(value, list) else value
-
-
-def _sample(batch: Any, b: int) -> dict[str, Any]:
-    """Sample `b` of a batch, as `dataset[i]` would give it, without a copy of pixels."""
-
-    def pick(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value[b] if value[b].ndim else value[b].item()
-        if value and isinstance(value[0], str):
-            return value[b]
-        return [v[b] for v in value]
-
-    return {name: pick(value) for name, value in batch.items()}
-
-
-def default_workers() -> int:
-    """As many as the processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _has_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -16,8 +16,16 @@ class Stages:
     copy: float = 0.0
     views: float = 0.0
     bytes_in: int = 0
+    """Compressed bytes that were decoded."""
     bytes_out: int = 0
+    """Decoded bytes, before the views."""
     samples: int = 0
+    """Samples that were finished. Those of batches made ahead count too."""
+
+    def add(self, other: "Stages") -> None:
+        """Add another's figures to these."""
+        for f in fields(Stages):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
 
 
 STAGES = ("read", "decode", "copy", "views")
@@ -29,7 +37,8 @@ class Profile:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._threads: list[Stages] = []
+        self._threads: list[tuple[threading.Thread, Stages]] = []
+        self._ended = Stages()
         self.consumer_waiting = 0.0
         """Seconds that the consumer waited for a batch."""
         self.wait_for_consumer = 0.0
@@ -39,29 +48,52 @@ class Profile:
         self.replaced = 0
         self.errors = 0
 
+    def __reduce__(self) -> tuple[type["Profile"], tuple[()]]:
+        """A copy in another process counts from zero."""
+        return Profile, ()
+
     def stages(self) -> Stages:
         """The calling thread's own."""
         if not hasattr(self._local, "stages"):
             self._local.stages = Stages()
             with self._lock:
-                self._threads.append(self._local.stages)
+                self._fold()
+                self._threads.append((threading.current_thread(), self._local.stages))
         mine: Stages = self._local.stages
         return mine
 
+    def _fold(self) -> None:
+        """Sum up threads that have ended, so that many epochs do not gather many threads."""
+        alive = []
+        for thread, stages in self._threads:
+            if thread.is_alive():
+                alive.append((thread, stages))
+            else:
+                self._ended.add(stages)
+        self._threads = alive
+
+    def delivered(self, waited: float, passed: float) -> None:
+        """Count a batch: seconds that the consumer waited, out of those since the batch before."""
+        self.batches += 1
+        self.consumer_waiting += waited
+        self.elapsed += passed
+
     def summary(self) -> dict[str, Any]:
         """All figures as plain numbers, and the verdict."""
+        total = Stages()
         with self._lock:
-            total = {f.name: sum(getattr(s, f.name) for s in self._threads) for f in fields(Stages)}
+            for stages in (self._ended, *(s for _, s in self._threads)):
+                total.add(stages)
         out: dict[str, Any] = {
-            "seconds": {name: total[name] for name in STAGES}
+            "seconds": {name: getattr(total, name) for name in STAGES}
             | {
                 "wait_for_consumer": self.wait_for_consumer,
                 "consumer_waiting": self.consumer_waiting,
             },
             "elapsed": self.elapsed,
-            "bytes_in": total["bytes_in"],
-            "bytes_out": total["bytes_out"],
-            "samples": total["samples"],
+            "bytes_in": total.bytes_in,
+            "bytes_out": total.bytes_out,
+            "samples": total.samples,
             "batches": self.batches,
             "replaced": self.replaced,
             "errors": self.errors,

@@ -34,10 +34,13 @@ class Radiometry:
         return cls("two_sigma")
 
     @classmethod
-    def quantile(cls, low: float | tuple[float, ...], high: float | tuple[float, ...]) -> "Radiometry":
+    def quantile(
+        cls, low: float | tuple[float, ...], high: float | tuple[float, ...]
+    ) -> "Radiometry":
         """Given limits (one, or one a band) to [0, 1], clipped."""
-        as_tuple = lambda x: x if isinstance(x, tuple) else (float(x),)  # noqa: E731
-        return cls("quantile", as_tuple(low), as_tuple(high))
+        lows = low if isinstance(low, tuple) else (float(low),)
+        highs = high if isinstance(high, tuple) else (float(high),)
+        return cls("quantile", lows, highs)
 
     @property
     def unit_range(self) -> bool:
@@ -62,7 +65,7 @@ class Radiometry:
                     f"radiometry 'quantile' of {modality}: expected 1 or {bands} limits, "
                     f"got {len(self.low)} low and {len(self.high)} high"
                 )
-            span = [h - l for l, h in zip(*_paired(self.low, self.high), strict=True)]
+            span = [b - a for a, b in zip(*_paired(self.low, self.high), strict=True)]
             if min(span) <= 0:
                 raise ValueError(f"radiometry 'quantile' of {modality}: low must be below high")
             return Scaling.make(self.low, [1 / s for s in span], 0, 1, bands)

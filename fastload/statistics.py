@@ -11,9 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-S2L1C_BANDS = ("B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12").split()
-S2L2A_BANDS = [band for band in S2L1C_BANDS if band != "B10"]
-
 
 @dataclass(frozen=True)
 class Statistics:

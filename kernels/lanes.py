@@ -53,7 +53,7 @@ def _declared(module: Any, kind: Any, name: str) -> Any:
 def _picked(
     context: Any, line: Any, index: Any, weight: Any, stride: Any, taps: Any, out: Any
 ) -> Any:
-    """LANES outputs from 2 * LANES floats at address `line`; index and weight lie `stride` apart."""
+    """LANES outputs from 2 * LANES floats at address `line`; taps lie `stride` bytes apart."""
     if not isinstance(taps, types.IntegerLiteral):
         raise numba.errors.RequireLiteralValue("taps must be a literal")
     count = taps.literal_value

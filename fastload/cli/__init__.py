@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.HELP))
     args = parser.parse_args(argv)
     try:
-        return COMMANDS[args.command].run(args)
+        return int(COMMANDS[args.command].run(args))
     except (DataError, OSError, ValueError) as error:
         print(f"fastload {args.command}: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ HELP = "build or refresh the index of every folder of shards below ROOT"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("root", type=Path, metavar="ROOT", help="a dataset, split or modality folder")
+    parser.add_argument("root", type=Path, metavar="ROOT", help="dataset, split or modality folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
 
 

@@ -64,6 +64,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise ValueError(
                 f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
             )
+        steps = {name: m.timestamps for name, m in self.modalities.items()}
+        if any(n not in (1, self.timestamps) for n in steps.values()):
+            raise ValueError(
+                "a view's timestamp is shared by all modalities, so they must have one timestamp "
+                f"or as many as the first: {steps}"
+            )
         self.draw(np.zeros(1, np.int64), 0, 0)
 
     def __len__(self) -> int:
@@ -121,9 +127,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         Raises:
             DataError: names shard, member, offset and reason.
+            IndexError: where there is no such timestamp.
         """
         layer, m = self.layers[modality], self.modalities[modality]
         wanted = range(m.timestamps) if timestamps is None else timestamps
+        if any(not 0 <= t < m.timestamps for t in wanted):
+            raise IndexError(f"timestamps of {modality} are 0 to {m.timestamps - 1}, got {wanted}")
         out = np.empty((len(wanted), *m.shape[1:]), m.dtype)
         chunks = layer.chunks(sample, wanted)
         layer.decode(sample, wanted, chunks, [layer.fetch(c) for c in chunks], out, Stages())
@@ -160,7 +169,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 source = self.read(name, sample, self.stored_timestamps(name, t))
                 planes = [
                     kernels.reference.apply(
-                        image, params[v], view, self.scalings[name], None if kept is None else kept[0, v]
+                        image,
+                        params[v],
+                        view,
+                        self.scalings[name],
+                        None if kept is None else kept[0, v],
                     )
                     for image in source
                 ]

@@ -70,7 +70,8 @@ class Layer:
                 str(directory), "", -1, f"samples differ in shape or dtype: {sorted(shapes)}"
             )
         spec = self.specs[0]
-        return Modality(name, *spec.shape, spec.dtype, tuple(band_names(self.index.layouts[0])))
+        T, C, H, W = spec.shape
+        return Modality(name, T, C, H, W, spec.dtype, tuple(band_names(self.index.layouts[0])))
 
     def row(self, sample: int) -> int:
         """Row of a sample in the index."""
@@ -78,7 +79,7 @@ class Layer:
 
     def spec(self, sample: int) -> ArraySpec:
         """Array header of a sample."""
-        return self.specs[self.index.layout[self.row(sample)]]
+        return self.specs[int(self.index.layout[self.row(sample)])]
 
     def chunks(self, sample: int, timestamps: Sequence[int]) -> list[Chunk]:
         """The chunks that hold `timestamps`, in C order of the grid; no others."""
@@ -91,8 +92,9 @@ class Layer:
             along_time = {t // spec.chunks[0] for t in timestamps}
             grid = enumerate(np.ndindex(spec.grid))
             wanted = [(i, g) for i, g in grid if g[0] in along_time]
+        self.index.verify(shard)
         places = self.index.chunks
-        return [Chunk(shard, *places[first + i].item(), grid=g) for i, g in wanted]
+        return [Chunk._make((shard, *places[first + i].item(), g)) for i, g in wanted]
 
     def fetch(self, chunk: Chunk) -> Buffer | None:
         """The chunk's bytes as they lie in the shard; None if it is absent."""
@@ -109,18 +111,18 @@ class Layer:
         out: NDArray[Any],
         stages: Stages,
     ) -> None:
-        """Check and decode fetched chunks into `out` ``[len(timestamps), C, H, W]``.
+        """Check and decode fetched `chunks(sample, timestamps)` into `out` ``[.., C, H, W]``.
 
         Raises:
             DataError: names shard, member, offset and reason.
         """
         spec = self.spec(sample)
-        for chunk, packed in zip(chunks, data, strict=True):
+        for i, (chunk, packed) in enumerate(zip(chunks, data, strict=True)):
             try:
                 content = self._checked(chunk, packed, stages)
                 start = perf_counter()
                 if spec.whole_rows:
-                    self._decode_row(spec, content, out[timestamps.index(chunk.grid[0])])
+                    self._decode_row(spec, content, out[i])
                 else:
                     _decode_part(spec, chunk.grid, content, timestamps, out)
                 stages.decode += perf_counter() - start
@@ -136,6 +138,8 @@ class Layer:
         if data is None:
             return None
         start = perf_counter()
+        # An engine may have fetched the bytes long before they are touched here.
+        self.shards.check(chunk.shard, chunk.offset)
         content: Buffer = data
         if chunk.method == DEFLATED:
             content = memoryview(inflate(data, chunk.size))

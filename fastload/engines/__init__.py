@@ -1,21 +1,23 @@
 """What executes a plan. Engines differ in speed, never in result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
 from fastload.engines.batch import Assembler
+from fastload.plan import Indices
+
+Batches = Generator[dict[str, Any], None, None]
 
 
 class Engine(Protocol):
-    """Turns the sample ids of the steps from `start` on into finished batches, in order."""
+    """Turns the sample ids of each step into finished batches, in order."""
 
-    def run(
-        self, assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
-    ) -> Iterator[dict[str, Any]]:
-        """Yield one dict per step. Closing the iterator stops all work."""
+    def run(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+        """Yield one dict per step. Closing the generator stops all work and ends all threads.
+
+        `steps` is drawn from as far ahead as batches are made, in the thread that iterates.
+        """
         ...
 
 
-__all__ = ["Assembler", "Engine"]
+__all__ = ["Assembler", "Batches", "Engine"]

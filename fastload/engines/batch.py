@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,16 +88,14 @@ class Assembler:
         m, recipe = self.dataset.modalities[modality], self.dataset.recipe
         if recipe is None:
             return [(m.shape, m.dtype)]
-        slots = []
+        slots: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
         for view in recipe.views:
             h, w = view.shape
             shape = (h, w, m.bands) if recipe.channels_last else (m.bands, h, w)
             slots.append(((m.timestamps, *shape) if view.timestamp == "all" else shape, self._bits))
         return slots
 
-    def wanted(
-        self, modality: str, params: NDArray[np.void] | None
-    ) -> Sequence[int]:
+    def wanted(self, modality: str, params: NDArray[np.void] | None) -> Sequence[int]:
         """The timestamps of a modality that a sample's views need, ascending, each once."""
         if params is None:
             return range(self.dataset.modalities[modality].timestamps)
@@ -139,8 +138,8 @@ class Assembler:
             self._note(epoch, sample, error, None)
             raise error
         ds = self.dataset
-        candidates = choice(words(self.seed, epoch, [sample], REPLACE, 0, MOST_ATTEMPTS)[0], len(ds))
-        for candidate in candidates.tolist():
+        drawn = words(self.seed, epoch, [sample], REPLACE, 0, MOST_ATTEMPTS)[0]
+        for candidate in choice(drawn, len(ds)).tolist():
             ids = np.array([candidate])
             params = None if ds.recipe is None else ds.draw(ids, self.seed, epoch)[0]
             kept = {} if ds.recipe is None else ds.keep(ids, self.seed, epoch)
@@ -161,7 +160,6 @@ class Assembler:
             self.profile.replaced += replaced_by is not None
             if self.report is None:
                 return
-            self.report.parent.mkdir(parents=True, exist_ok=True)
             line = {
                 "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "epoch": epoch,
@@ -172,8 +170,12 @@ class Assembler:
                 "reason": error.reason,
                 "replaced_by": replaced_by,
             }
-            with self.report.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            try:
+                self.report.parent.mkdir(parents=True, exist_ok=True)
+                with self.report.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            except OSError as problem:  # must not hide what is wrong with the data
+                warnings.warn(f"the error report {self.report}: {problem}", stacklevel=2)
 
     def _render(
         self,

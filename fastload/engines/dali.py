@@ -1,22 +1,26 @@
 """The DALI engine: a pipeline moves the compressed bytes, our kernels do the rest.
 
-The pipeline's source is stateless: iteration i asks the plan for step `start + i`, so nothing has
-to be check-pointed or fast-forwarded. DALI copies the bytes out of the mapped shards with its own
-threads, ahead of time. On the CPU the bytes then go through the same decoding and the same views as
-in the thread engine.
+The pipeline knows nothing of epochs: it asks for the bytes of step after step, and a resumed epoch
+simply has fewer, so nothing has to be check-pointed or fast-forwarded. DALI copies the bytes out of
+the mapped shards with its own threads, ahead of time. On the CPU the bytes then go through the same
+decoding and the same views as in the thread engine.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.engines import Batches
 from fastload.engines.batch import Assembler, Batch, Packed
-from fastload.engines.threads import collect
+from fastload.engines.threads import THREAD_NAME, collect, stop
+from fastload.plan import Indices
 from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.errors import DataError
 
@@ -25,57 +29,80 @@ MOST_OUTPUTS = 8
 _NOTHING = np.zeros(1, np.uint8)
 
 
+def need_dali() -> None:
+    """Make sure that DALI is there, without importing it.
+
+    Raises:
+        ImportError: says which extra to install.
+    """
+    if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
+        raise ImportError(
+            "engine='dali' needs NVIDIA DALI: pip install 'fastload[cuda13]' "
+            "(or 'fastload[cuda12]' for drivers of CUDA 12), or choose engine='threads'"
+        )
+
+
 class DaliEngine:
-    """DALI threads that move, `workers` threads that decode and render, a ring of batches."""
+    """DALI threads that move, `workers` threads that decode and render, a ring of batches.
 
-    def __init__(self, workers: int, depth: int) -> None:
-        self.workers, self.depth = max(1, workers), depth
+    Without a worker of its own, one thread decodes and renders. No batch may hold more samples than
+    `largest`.
+    """
 
-    def run(
-        self, assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
-    ) -> Iterator[dict[str, Any]]:
+    def __init__(self, workers: int, depth: int, largest: int) -> None:
+        self.workers, self.depth, self.largest = max(1, workers), depth, largest
+
+    def run(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
         """See `Engine.run`."""
-        if start >= len(steps):
+        first = next(steps, None)
+        if first is None:
             return
-        source = Source(assembler, epoch, steps, start)
-        pipeline = build(source, self.workers)
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fastload")
+        source = Source(assembler, epoch, first, steps)
+        pipeline = build(source, self.largest, self.workers)
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
         ring: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for _ in range(start, len(steps)):
-                asked = perf_counter()
-                moved = pipeline.run()
-                assembler.profile.stages().copy += perf_counter() - asked
+            while (moved := _moved(pipeline, assembler)) is not None:
                 batch = assembler.allocate(source.batches.popleft())
                 ring.append((batch, _submit(pool, assembler, epoch, batch, moved, source.outputs)))
+                del batch, moved  # so that the consumer alone holds what leaves the ring
                 if len(ring) > self.depth:
                     yield collect(assembler, *ring.popleft())
             while ring:
                 yield collect(assembler, *ring.popleft())
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            stop(pool)
+
+
+def _moved(pipeline: Any, assembler: Assembler) -> Any:
+    """The pipeline's next outputs; None after the last."""
+    asked = perf_counter()
+    try:
+        return pipeline.run()
+    except StopIteration:
+        return None
+    finally:
+        assembler.profile.stages().copy += perf_counter() - asked
 
 
 class Source:
     """Feeds the pipeline: for every iteration, the compressed chunks of a step's samples."""
 
     def __init__(
-        self, assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
+        self, assembler: Assembler, epoch: int, first: Indices, rest: Iterator[Indices]
     ) -> None:
-        self.assembler, self.epoch, self.steps, self.start = assembler, epoch, steps, start
+        self.assembler, self.epoch = assembler, epoch
+        self.steps = chain([first], rest)
         self.batches: deque[Batch] = deque()
         """Batches whose bytes are on the way, oldest first."""
-        self.batch_size = max(len(steps[s]) for s in {start, len(steps) - 1})
-        first = assembler.begin(epoch, steps[start])
-        most = max(sum(map(len, assembler.chunks(first, s).values())) for s in range(len(first.ids)))
+        batch = assembler.begin(epoch, first)
+        chunks = [assembler.chunks(batch, slot) for slot in range(len(first))]
+        most = max(sum(len(c) for c in by_modality.values()) for by_modality in chunks)
         self.outputs = min(most + 2, MOST_OUTPUTS)
 
-    def __call__(self, info: Any) -> tuple[list[NDArray[np.uint8]], ...]:
-        """Bytes of step ``start + info.iteration``: for each output, an array per sample."""
-        step = self.start + info.iteration
-        if step >= len(self.steps):
-            raise StopIteration
-        batch = self.assembler.begin(self.epoch, self.steps[step])
+    def __call__(self) -> tuple[list[NDArray[np.uint8]], ...]:
+        """Bytes of the next step: for each output, an array per sample."""
+        batch = self.assembler.begin(self.epoch, next(self.steps))
         self.batches.append(batch)
         samples = [self._bytes(batch, slot) for slot in range(len(batch.ids))]
         return tuple([sample[k] for sample in samples] for k in range(self.outputs))
@@ -97,25 +124,17 @@ class Source:
         return [*alone, *[_NOTHING] * (self.outputs - 1 - len(alone)), tail]
 
 
-def build(source: Source, threads: int) -> Any:
-    """The pipeline: a stateless source of ragged byte arrays, prefetched."""
-    from nvidia.dali import fn, pipeline_def
+def build(source: Source, batch_size: int, threads: int) -> Any:
+    """The pipeline: a source of ragged byte arrays, prefetched."""
+    from nvidia.dali import fn
+    from nvidia.dali.pipeline import Pipeline
 
-    @pipeline_def(  # type: ignore[untyped-decorator]
-        batch_size=source.batch_size, num_threads=threads, device_id=None, prefetch_queue_depth=2
-    )
-    def move() -> Any:
+    pipeline = Pipeline(batch_size, threads, device_id=None, prefetch_queue_depth=2)
+    with pipeline:
         outputs = fn.external_source(
-            source=source,
-            num_outputs=source.outputs,
-            batch=True,
-            batch_info=True,
-            no_copy=True,
-            cycle=None,
+            source=source, num_outputs=source.outputs, batch=True, no_copy=True, cycle=None
         )
-        return tuple(outputs)
-
-    pipeline = move()
+        pipeline.set_outputs(*outputs)
     pipeline.build()
     return pipeline
 
@@ -145,7 +164,7 @@ def _fill(
 def _packed(
     assembler: Assembler, batch: Batch, slot: int, arrays: list[NDArray[np.uint8]]
 ) -> Packed | None:
-    """Tell the chunks apart again; None where nothing came, so that the worker reads and reports."""
+    """Tell the chunks apart again; None where nothing came: the worker then reads and reports."""
     by_modality = assembler.chunks(batch, slot)
     sizes = [c.stored for chunks in by_modality.values() for c in chunks if c.stored]
     alone = iter(arrays[:-1])

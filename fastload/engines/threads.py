@@ -1,14 +1,17 @@
 """The CPU engine: threads that take one sample each, from mapped bytes to finished slot."""
 
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
-from numpy.typing import NDArray
-
+from fastload.engines import Batches
 from fastload.engines.batch import Assembler, Batch
+from fastload.plan import Indices
+
+THREAD_NAME = "fastload"
 
 
 class ThreadEngine:
@@ -17,31 +20,28 @@ class ThreadEngine:
     def __init__(self, workers: int, depth: int) -> None:
         self.workers, self.depth = workers, depth
 
-    def run(
-        self, assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
-    ) -> Iterator[dict[str, Any]]:
+    def run(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
         """See `Engine.run`."""
         if self.workers == 0:
-            return _inline(assembler, epoch, steps, start)
-        return self._threaded(assembler, epoch, steps, start)
+            return _inline(assembler, epoch, steps)
+        return self._threaded(assembler, epoch, steps)
 
-    def _threaded(
-        self, assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
-    ) -> Iterator[dict[str, Any]]:
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fastload")
+    def _threaded(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
         ring: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for step in range(start, len(steps)):
-                batch = assembler.allocate(assembler.begin(epoch, steps[step]))
-                slots = range(len(batch.ids))
+            for ids in steps:
+                batch = assembler.allocate(assembler.begin(epoch, ids))
+                slots = range(len(ids))
                 tasks = [pool.submit(assembler.fill, batch, epoch, slot) for slot in slots]
                 ring.append((batch, tasks))
+                del batch, tasks  # so that the consumer alone holds what leaves the ring
                 if len(ring) > self.depth:
                     yield collect(assembler, *ring.popleft())
             while ring:
                 yield collect(assembler, *ring.popleft())
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            stop(pool)
 
 
 def collect(assembler: Assembler, batch: Batch, tasks: list[Future[None]]) -> dict[str, Any]:
@@ -49,19 +49,27 @@ def collect(assembler: Assembler, batch: Batch, tasks: list[Future[None]]) -> di
     asked = perf_counter()
     for task in tasks:
         task.result()
-    now = perf_counter()
-    assembler.profile.consumer_waiting += now - asked
     assembler.profile.wait_for_consumer += max(0.0, asked - batch.finished_at)
     return assembler.finish(batch)
 
 
-def _inline(
-    assembler: Assembler, epoch: int, steps: Sequence[NDArray[Any]], start: int
-) -> Iterator[dict[str, Any]]:
-    for step in range(start, len(steps)):
-        asked = perf_counter()
-        batch = assembler.allocate(assembler.begin(epoch, steps[step]))
-        for slot in range(len(batch.ids)):
-            assembler.fill(batch, epoch, slot)
-        assembler.profile.consumer_waiting += perf_counter() - asked
-        yield assembler.finish(batch)
+def stop(pool: ThreadPoolExecutor) -> None:
+    """End a pool: what has not begun is dropped, what has is waited for.
+
+    The garbage collector may close an iterator in any thread. A worker cannot wait for itself, so
+    there the threads are only told to end.
+    """
+    in_worker = threading.current_thread().name.startswith(THREAD_NAME)
+    pool.shutdown(wait=not in_worker, cancel_futures=True)
+
+
+def _inline(assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+    for ids in steps:
+        yield _made(assembler, epoch, ids)
+
+
+def _made(assembler: Assembler, epoch: int, ids: Indices) -> dict[str, Any]:
+    batch = assembler.allocate(assembler.begin(epoch, ids))
+    for slot in range(len(ids)):
+        assembler.fill(batch, epoch, slot)
+    return assembler.finish(batch)

@@ -1,7 +1,7 @@
 """Decoding of one chunk into a buffer that the caller owns.
 
-Blosc is called through its context function with one thread, so that it keeps no global state, takes
-no lock and may run in any thread. Headers are checked against the size that the array header
+Blosc is called through its context function with one thread, so that it keeps no global state,
+takes no lock and may run in any thread. Headers are checked against the size that the array header
 promises before anything is decoded.
 """
 
@@ -17,7 +17,7 @@ import numcodecs.zstd
 import numpy as np
 from numpy.typing import NDArray
 
-Buffer = memoryview | NDArray[np.uint8]
+Buffer = bytes | memoryview | NDArray[np.uint8]
 
 BLOSC_HEADER = struct.Struct("<BBBBIII")
 BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
@@ -66,7 +66,7 @@ def inflate(data: Buffer, size: int, wbits: int = -zlib.MAX_WBITS) -> bytes:
     """Inflate to exactly `size` bytes, never more; raw deflate as in zip members by default."""
     stream = zlib.decompressobj(wbits)
     try:
-        out = stream.decompress(data, size + 1)
+        out = stream.decompress(data, size + 1)  # type: ignore[arg-type]
     except zlib.error as error:
         raise ValueError(f"the deflate stream is damaged ({error})") from error
     if len(out) != size or not stream.eof:
@@ -81,12 +81,26 @@ def _copy(data: Any, out: NDArray[np.uint8]) -> None:
 
 
 def _decode_zstd(data: Buffer, out: NDArray[np.uint8]) -> None:
+    size = _zstd_content_size(data)
+    if size != len(out):
+        raise ValueError(f"the zstd frame must say that it holds {len(out)} bytes, found {size}")
     try:
-        decoded = numcodecs.zstd.decompress(data, out)
+        numcodecs.zstd.decompress(data, out)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the zstd frame is damaged ({error})") from error
-    if len(decoded) != len(out):
-        raise ValueError(f"the zstd frame does not hold the {len(out)} bytes expected")
+
+
+def _zstd_content_size(data: Buffer) -> int | None:
+    """Decoded size as a zstd frame's header has it, or None. Source: RFC 8878, 3.1.1."""
+    head = bytes(data[:18])
+    if len(head) < 5 or head[:4] != b"\x28\xb5\x2f\xfd":
+        raise ValueError("the zstd frame has no signature")
+    single, width = head[4] >> 5 & 1, (0, 2, 4, 8)[head[4] >> 6]
+    width = width or single
+    at = 5 + (1 - single) + (0, 1, 2, 4)[head[4] & 3]
+    if not width or len(head) < at + width:
+        return None
+    return int.from_bytes(head[at : at + width], "little") + (256 if width == 2 else 0)
 
 
 def _context_decompress() -> Any:
@@ -109,7 +123,8 @@ def check_blosc_header(data: Buffer, expected: int) -> None:
     """
     if len(data) < BLOSC_HEADER.size:
         raise ValueError(f"a Blosc frame needs a header of 16 bytes, found {len(data)} bytes")
-    version, _, _, typesize, nbytes, blocksize, cbytes = BLOSC_HEADER.unpack_from(data)
+    header = bytes(data[: BLOSC_HEADER.size])
+    version, _, _, typesize, nbytes, blocksize, cbytes = BLOSC_HEADER.unpack(header)
     if version not in (1, 2):
         raise ValueError(f"Blosc version must be 1 or 2, found {version}")
     if nbytes != expected:

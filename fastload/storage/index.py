@@ -8,16 +8,13 @@ again, the others keep their rows.
 import contextlib
 import fcntl
 import hashlib
-import json
-import mmap
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,54 +22,13 @@ from tqdm import tqdm
 
 from fastload.cache import folder
 from fastload.storage.errors import DataError
+from fastload.storage.index_file import Index, Shard, load, save
 from fastload.storage.scan import CHUNK, NO_TIME, Sample, scan
 
+__all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
+
 FILE = "fastload.index"
-_MAGIC = b"FASTLOAD"
-_VERSION = 1
-_ALIGN = 64
 _SAVE_EVERY_S = 60.0
-COLUMNS = ("key", "shard", "layout", "first", "lon", "lat", "time", "cloud", "chunks")
-
-
-class Shard(NamedTuple):
-    """A tar as it was when it was scanned, and how many samples it holds."""
-
-    name: str
-    size: int
-    mtime_ns: int
-    samples: int
-
-
-@dataclass(frozen=True)
-class Index:
-    """Rows of N samples and their M chunks; every array may be a view of a memory map.
-
-    Attributes:
-        shards: the tars; `shard` points here.
-        layouts: distinct array headers as JSON (see `scan.specs_of`); `layout` points here.
-        key: bytes ``[N]``, UTF-8.
-        first: int64 ``[N]``, the sample's first row in `chunks`.
-        lon, lat: float64 ``[N]``, degrees.
-        time: int64 ``[N, T]``, ns since 1970, padded by `scan.NO_TIME`.
-        cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
-        chunks: `scan.CHUNK` records ``[M]``.
-    """
-
-    shards: list[Shard]
-    layouts: list[str]
-    key: NDArray[np.bytes_]
-    shard: NDArray[np.uint32]
-    layout: NDArray[np.uint32]
-    first: NDArray[np.int64]
-    lon: NDArray[np.float64]
-    lat: NDArray[np.float64]
-    time: NDArray[np.int64]
-    cloud: NDArray[np.float32]
-    chunks: NDArray[np.void]
-
-    def __len__(self) -> int:
-        return len(self.key)
 
 
 def open_index(
@@ -184,7 +140,7 @@ def _update(
         )
         for tar, samples in bar:
             parts[tar.name] = part(Shard(tar.name, *tars[tar.name], len(samples)), samples)
-            if time.monotonic() - saved > _SAVE_EVERY_S:
+            if len(parts) < len(tars) and time.monotonic() - saved > _SAVE_EVERY_S:
                 save(merge([parts[n] for n in sorted(parts)]), path)
                 saved = time.monotonic()
     finally:
@@ -221,10 +177,11 @@ def part(shard: Shard, samples: list[Sample]) -> Index:
 
 def merge(parts: list[Index]) -> Index:
     """Join indexes of different tars, in the order given."""
-    layouts = sorted({layout for p in parts for layout in p.layouts})
+    # A tar that was scanned again may have left a layout behind that no sample has any more.
+    layouts = sorted({p.layouts[i] for p in parts for i in np.unique(p.layout)})
     steps = max((p.time.shape[1] for p in parts), default=0)
     number = {layout: i for i, layout in enumerate(layouts)}
-    remap = [np.array([number[x] for x in p.layouts] or [0], np.uint32) for p in parts]
+    remap = [np.array([number.get(x, 0) for x in p.layouts] or [0], np.uint32) for p in parts]
     shard_base = np.cumsum([0, *(len(p.shards) for p in parts)])
     chunk_base = np.cumsum([0, *(len(p.chunks) for p in parts)])
     return Index(
@@ -287,59 +244,3 @@ def _refuse_duplicates(index: Index, directory: Path) -> None:
             -1,
             f"{len(twice)} keys stand more than once, this one in {', '.join(shards)}",
         )
-
-
-def save(index: Index, path: Path) -> None:
-    """Write atomically."""
-    arrays = {name: np.ascontiguousarray(getattr(index, name)) for name in COLUMNS}
-    columns, at = {}, 0
-    for name, array in arrays.items():
-        dtype = array.dtype.descr if array.dtype.names else array.dtype.str
-        columns[name] = {"dtype": dtype, "shape": array.shape, "at": at}
-        at += -(-array.nbytes // _ALIGN) * _ALIGN
-    header = {
-        "version": _VERSION,
-        "bytes": at,
-        "shards": index.shards,
-        "layouts": index.layouts,
-        "columns": columns,
-    }
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(_MAGIC) + 8 + len(text)) % _ALIGN)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(_MAGIC + len(text).to_bytes(8, "little") + text)
-        for array in arrays.values():
-            file.write(array.tobytes())
-            file.write(b"\0" * (-array.nbytes % _ALIGN))
-    temporary.replace(path)
-
-
-def load(path: Path) -> Index:
-    """Map an index file.
-
-    Raises:
-        ValueError: where the file is not an index of this version.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(len(_MAGIC) + 8)
-        if not start.startswith(_MAGIC) or len(start) < len(_MAGIC) + 8:
-            raise ValueError("it has no index signature")
-        length = int.from_bytes(start[len(_MAGIC) :], "little")
-        if length > size:
-            raise ValueError("its header does not fit the file")
-        header = json.loads(file.read(length))
-        base = len(_MAGIC) + 8 + length
-        if header["version"] != _VERSION or base + header["bytes"] != size:
-            raise ValueError("it is of another version or was cut short")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    columns = {}
-    for name in COLUMNS:
-        column = header["columns"][name]
-        descr = column["dtype"]
-        dtype = np.dtype([tuple(d) for d in descr] if isinstance(descr, list) else descr)
-        count = int(np.prod(column["shape"], dtype=np.int64))
-        flat = np.frombuffer(data, dtype, count, base + column["at"])
-        columns[name] = flat.reshape(column["shape"])
-    return Index([Shard(*s) for s in header["shards"]], header["layouts"], **columns)

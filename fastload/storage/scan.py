@@ -1,13 +1,13 @@
 """Scanning one shard: every chunk's place and every sample's small metadata, never the pixels."""
 
 import json
+import math
 import os
-import tarfile
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from fastload.storage.checksum import crc32
 from fastload.storage.codecs import inflate
 from fastload.storage.errors import DataError
+from fastload.storage.tar import members
 from fastload.storage.zarr import ArraySpec, place_chunk
-from fastload.storage.zip import DEFLATED, STORED, Entry, directory
+from fastload.storage.zip import DEFLATED, STORED, Directory, Entry, check_names, directory
 
 SUFFIX = ".zarr.zip"
 ARRAYS = ("bands", "cloud_mask")
@@ -24,6 +25,8 @@ ARRAYS = ("bands", "cloud_mask")
 THIN_CLOUD, THICK_CLOUD = 3, 4
 TAIL = 24 * 1024
 """Bytes read from a zip's end at once: its directory and the small arrays lie there."""
+MOST_SMALL = 2**26
+"""Bytes of the largest header or small array that is believed."""
 NO_TIME = np.iinfo(np.int64).min
 """Pads the time column of samples with fewer timestamps."""
 
@@ -32,6 +35,10 @@ CHUNK = np.dtype(
 )
 """A chunk's bytes in its shard: where, how many, inflated size, CRC-32 and zip method. `stored` is
 0 where the chunk is absent and so is all fill value."""
+
+
+_HEADERS = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_CHUNK_NAME = re.compile(r"/\d+([./]\d+)*$")
 
 
 @dataclass
@@ -59,6 +66,12 @@ class _Member:
     tail: bytes = b""
     entries: dict[str, Entry] = field(default_factory=dict)
 
+    def open(self) -> Directory:
+        """Read the zip's directory."""
+        found = directory(self.read, self.size)
+        self.entries = found.entries
+        return found
+
     def error(self, reason: str, offset: int = -1, inner: str = "") -> DataError:
         name = f"{self.name}/{inner}" if inner else self.name
         return DataError(self.shard, name, self.start if offset < 0 else offset, reason)
@@ -78,12 +91,13 @@ class _Member:
             raise ValueError(f"the file ends inside the {size} bytes at {self.start + offset}")
         return data
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, most: int = MOST_SMALL) -> bytes | None:
         """A zip member's content, CRC checked; None where there is no such member."""
         entry = self.entries.get(name)
         if entry is None:
             return None
         try:
+            _check_entry(entry, most)
             data = self.read(entry.offset, entry.stored)
             if entry.method == DEFLATED:
                 data = inflate(data, entry.size)
@@ -104,56 +118,50 @@ def scan(path: Path) -> list[Sample]:
         with path.open("rb") as file:
             return [
                 _sample(_Member(str(path), name, start, size, file.fileno()))
-                for name, start, size in _tar_members(path, file)
-                if name.endswith(SUFFIX)
+                for name, start, size in members(path, file, SUFFIX)
             ]
     except OSError as error:
-        raise DataError(str(path), "", -1, f"cannot be read ({error.strerror})") from error
-
-
-def _tar_members(path: Path, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
-    """Name, data offset and size of every regular file."""
-    size = os.fstat(file.fileno()).st_size
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for info in tar:
-                if info.offset_data + info.size > size:
-                    reason = f"{info.size} bytes are promised but the file ends at {size}"
-                    raise DataError(str(path), info.name, info.offset_data, reason)
-                if info.isreg():
-                    yield info.name, info.offset_data, info.size
-            end = tar.offset
-    except tarfile.TarError as error:
-        raise DataError(str(path), "", -1, f"is not a sound tar ({error})") from error
-    # tarfile takes a damaged or missing header for the end; the true end is a block of zeros.
-    block = os.pread(file.fileno(), 512, end)
-    if len(block) < 512 or any(block):
-        raise DataError(str(path), "", end, "expected a tar header or the end of the archive")
+        raise DataError(str(path), "", -1, f"cannot be read ({error})") from error
 
 
 def _sample(member: _Member) -> Sample:
     try:
-        member.entries = directory(member.read, member.size)
-    except ValueError as error:
-        raise member.error(str(error)) from error
-    try:
-        specs = _specs(_headers(member))
-    except (ValueError, AttributeError) as error:
+        found = member.open()
+        headers = _headers(member)
+        specs = _specs(headers)
+        if found.repeats or _doubtful(member, headers, specs):
+            check_names(member.read, found.headers)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise member.error(str(error)) from error
     small = {name: _whole(member, name, spec) for name, spec in specs.items() if name != "bands"}
-    steps = specs["bands"].shape[0]
-    time = small.get("time", np.zeros(steps)).astype(np.int64).ravel()
-    if len(time) != steps:
-        raise member.error(f"time has {len(time)} entries, bands has {steps} timestamps")
     indexed = {name: specs[name] for name in ARRAYS if name in specs}
-    return Sample(
-        os.path.basename(member.name).removesuffix(SUFFIX),
-        _layout(_headers(member), tuple(map(str, small.get("band", np.empty(0)).ravel()))),
-        _scalar(member, "center_lon", small),
-        _scalar(member, "center_lat", small),
-        time,
-        _cloud_share(small.get("cloud_mask"), steps),
-        np.concatenate([_places(member, name, spec) for name, spec in indexed.items()]),
+    places = [_places(member, name, spec) for name, spec in indexed.items()]
+    steps = specs["bands"].shape[0]
+    try:
+        return Sample(
+            os.path.basename(member.name).removesuffix(SUFFIX),
+            _layout(headers, tuple(small["band"].ravel().astype(str)) if "band" in small else ()),
+            _scalar(small, "center_lon"),
+            _scalar(small, "center_lat"),
+            _time(small.get("time"), steps),
+            _cloud_share(small.get("cloud_mask"), steps),
+            np.concatenate(places),
+        )
+    except (ValueError, TypeError) as error:
+        raise member.error(str(error)) from error
+
+
+def _doubtful(member: _Member, headers: bytes, specs: dict[str, ArraySpec]) -> bool:
+    """Whether a chunk is absent or a member unknown: then a name may be damaged.
+
+    A chunk whose name was damaged would otherwise be taken for one that is all fill value.
+    """
+    expected = {chunk for name, spec in specs.items() for chunk in spec.chunk_names(name)}
+    others = {n.removesuffix("/.zarray") for n in json.loads(headers)["metadata"]} - set(specs)
+    found = {n for n in member.entries if n.rpartition("/")[2] not in _HEADERS}
+    unknown = found - expected
+    return bool(expected - found) or any(
+        n.partition("/")[0] not in others or not _CHUNK_NAME.search(n) for n in unknown
     )
 
 
@@ -166,10 +174,10 @@ def _headers(member: _Member) -> bytes:
     return json.dumps({"metadata": found}).encode()
 
 
-@cache
+@lru_cache(64)
 def _specs(headers: bytes) -> dict[str, ArraySpec]:
     """The arrays that the index is made from. A shard's samples mostly share one header text."""
-    metadata = json.loads(headers)["metadata"] if b"metadata" in headers else {}
+    metadata = json.loads(headers)["metadata"]
     specs = {}
     for name in (*ARRAYS, "band", "time", "center_lon", "center_lat"):
         meta = metadata.get(f"{name}/.zarray")
@@ -183,11 +191,13 @@ def _specs(headers: bytes) -> dict[str, ArraySpec]:
         raise ValueError("there is no array 'bands'")
     bands = specs["bands"]
     if len(bands.shape) != 4 or bands.dtype.kind not in "biuf" or 0 in bands.shape:
-        raise ValueError(f"array 'bands' must be numbers [T, C, H, W], got {bands.dtype} {bands.shape}")
+        raise ValueError(
+            f"array 'bands' must be numbers [T, C, H, W], got {bands.dtype} {bands.shape}"
+        )
     return specs
 
 
-@cache
+@lru_cache(64)
 def _layout(headers: bytes, names: tuple[str, ...]) -> str:
     """The indexed arrays' headers and the band names as canonical JSON."""
     metadata = json.loads(headers)["metadata"]
@@ -195,7 +205,7 @@ def _layout(headers: bytes, names: tuple[str, ...]) -> str:
     return json.dumps({"arrays": arrays, "band": names}, sort_keys=True)
 
 
-@cache
+@lru_cache(64)
 def specs_of(layout: str) -> dict[str, ArraySpec]:
     """Array headers of a layout, in the order in which their chunks are indexed."""
     arrays = json.loads(layout)["arrays"]
@@ -211,26 +221,38 @@ def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
     """Where the chunks of an array lie."""
     names = spec.chunk_names(array)
     rows = np.zeros(len(names), CHUNK)
-    most = spec.chunk_bytes + spec.chunk_bytes // 8 + 1024
+    most = _most(spec)
     for i, name in enumerate(names):
         entry = member.entries.get(name)
         if entry is None:
             continue
-        if entry.method not in (STORED, DEFLATED):
-            reason = f"zip method {entry.method} is not supported, expected stored or deflated"
-            raise member.error(reason, member.start + entry.offset, name)
-        if entry.size > most or (entry.method == STORED and entry.size != entry.stored):
-            reason = f"size field {entry.size} does not fit a chunk of {spec.chunk_bytes} bytes"
-            raise member.error(reason, member.start + entry.offset, name)
+        try:
+            _check_entry(entry, most)
+        except ValueError as error:
+            raise member.error(str(error), member.start + entry.offset, name) from error
         rows[i] = (member.start + entry.offset, entry.stored, entry.size, entry.crc, entry.method)
     return rows
 
 
+def _most(spec: ArraySpec) -> int:
+    """Most bytes that a compressed chunk can have."""
+    return spec.chunk_bytes + spec.chunk_bytes // 8 + 1024
+
+
+def _check_entry(entry: Entry, most: int) -> None:
+    if entry.method not in (STORED, DEFLATED):
+        raise ValueError(f"zip method {entry.method} is not supported, expected stored or deflated")
+    if entry.size > most or (entry.method == STORED and entry.size != entry.stored):
+        raise ValueError(f"size field {entry.size} does not fit, expected at most {most} bytes")
+
+
 def _whole(member: _Member, name: str, spec: ArraySpec) -> NDArray[Any]:
     """A small array, all of it."""
+    if max(math.prod(spec.shape) * spec.dtype.itemsize, spec.chunk_bytes) > MOST_SMALL:
+        raise member.error(f"array '{name}' {spec.shape} exceeds {MOST_SMALL} bytes")
     out = np.full(spec.shape, spec.fill_value, spec.dtype)
     for index, chunk in zip(np.ndindex(spec.grid), spec.chunk_names(name), strict=True):
-        data = member.get(chunk)
+        data = member.get(chunk, _most(spec))
         if data is None:
             continue
         try:
@@ -240,12 +262,21 @@ def _whole(member: _Member, name: str, spec: ArraySpec) -> NDArray[Any]:
     return out
 
 
-def _scalar(member: _Member, name: str, small: dict[str, NDArray[Any]]) -> float:
+def _scalar(small: dict[str, NDArray[Any]], name: str) -> float:
     if name not in small:
         return float("nan")
     if small[name].size != 1:
-        raise member.error(f"{name} must be one number, got shape {small[name].shape}")
+        raise ValueError(f"{name} must be one number, got shape {small[name].shape}")
     return float(small[name].ravel()[0])
+
+
+def _time(time: NDArray[Any] | None, steps: int) -> NDArray[np.int64]:
+    """Dates of the timestamps; 1970 without an array of them."""
+    if time is None:
+        return np.zeros(steps, np.int64)
+    if time.size != steps or time.dtype.kind not in "iuf":
+        raise ValueError(f"time must be {steps} numbers, as bands has timestamps, got {time!r}")
+    return time.ravel().astype(np.int64)
 
 
 def _cloud_share(mask: NDArray[Any] | None, steps: int) -> NDArray[np.float32]:
@@ -253,4 +284,4 @@ def _cloud_share(mask: NDArray[Any] | None, steps: int) -> NDArray[np.float32]:
     if mask is None or len(mask) != steps:
         return np.full(steps, np.nan, np.float32)
     cloudy = (mask == THIN_CLOUD) | (mask == THICK_CLOUD)
-    return cloudy.reshape(steps, -1).mean(axis=1, dtype=np.float32)
+    return np.asarray(cloudy.reshape(steps, -1).mean(axis=1), np.float32)

@@ -25,26 +25,36 @@ class Shards:
         Raises:
             DataError: where the file cannot be read, or is not what was indexed.
         """
+        mapped = self.check(shard, offset)
+        if offset + size > self.sizes[shard]:
+            reason = f"{size} bytes are promised but the file ends at {self.sizes[shard]}"
+            raise DataError(str(self.paths[shard]), "", offset, reason)
+        return memoryview(mapped)[offset : offset + size]
+
+    def check(self, shard: int, offset: int = -1) -> mmap.mmap:
+        """The map of a file, after a look at its size: one that shrank would crash on access.
+
+        Raises:
+            DataError: where the file cannot be read, or is not what was indexed.
+        """
         mapped = self._maps.get(shard) or self._open(shard)
-        # A map of a file that shrank would crash on access, so ask for its size each time.
-        if mapped.size() != self.sizes[shard] or offset + size > self.sizes[shard]:
+        if mapped.size() != self.sizes[shard]:
             self._maps.pop(shard, None)
             raise self._changed(shard, mapped.size(), offset)
-        return memoryview(mapped)[offset : offset + size]
+        return mapped
 
     def _open(self, shard: int) -> mmap.mmap:
         try:
             with self.paths[shard].open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise DataError(
-                str(self.paths[shard]), "", -1, f"cannot be read ({error})"
-            ) from error
+            raise DataError(str(self.paths[shard]), "", -1, f"cannot be read ({error})") from error
         if len(mapped) != self.sizes[shard]:
             raise self._changed(shard, len(mapped), -1)
         if len(self._maps) >= MOST_OPEN:
-            # Views keep their map alive; dropping it here only forgets it.
-            self._maps.pop(list(self._maps)[0], None)
+            # Views keep their map alive; dropping it here only forgets it. `list` is atomic, an
+            # iterator would fail where another thread adds a map.
+            self._maps.pop(list(self._maps)[0], None)  # noqa: RUF015
         self._maps[shard] = mapped
         return mapped
 

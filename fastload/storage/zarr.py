@@ -1,6 +1,7 @@
 """Zarr v2 array headers. The header decides; nothing is assumed."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,9 @@ from fastload.storage.codecs import Codec
 
 MAX_BYTES = 2**31 - 1
 """Largest array that is believed; Blosc's own limit for a chunk."""
+MAX_CHUNKS = 2**16 - 2
+"""Most chunks that are believed: as many members as a zip can have."""
+_TYPESTR = re.compile(r"[<>|=]?[a-zA-Z]\d*")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,15 @@ class ArraySpec:
         for name, sizes in (("shape", shape), ("chunks", chunks)):
             if math.prod(sizes) * dtype.itemsize > MAX_BYTES:
                 raise ValueError(f"{name} {sizes} of {dtype} exceed {MAX_BYTES} bytes")
+        if math.prod(-(-s // c) for s, c in zip(shape, chunks, strict=True)) > MAX_CHUNKS:
+            raise ValueError(
+                f"shape {shape} in chunks {chunks} makes more than {MAX_CHUNKS} chunks"
+            )
         if meta.get("order") not in ("C", "F"):
             raise ValueError(f"order must be 'C' or 'F', got {meta.get('order')!r}")
+        separator = meta.get("dimension_separator") or "."
+        if separator not in (".", "/"):
+            raise ValueError(f"dimension_separator must be '.' or '/', got {separator!r}")
         return cls(
             shape,
             chunks,
@@ -56,7 +67,7 @@ class ArraySpec:
             _fill_value(meta.get("fill_value"), dtype),
             meta["order"],
             Codec.parse(meta.get("compressor")),
-            meta.get("dimension_separator", "."),
+            separator,
         )
 
     @cached_property
@@ -101,7 +112,9 @@ def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray
     spec.codec.decode(data, buffer)
     chunk = buffer.view(spec.disk_dtype).reshape(spec.chunks, order=spec.order)
     starts = [i * c for i, c in zip(index, spec.chunks, strict=True)]
-    target = out[..., *(slice(s, s + c) for s, c in zip(starts, spec.chunks, strict=True))]
+    slices = (slice(s, s + c) for s, c in zip(starts, spec.chunks, strict=True))
+    box: tuple[Any, ...] = (..., *slices)
+    target = out[box]
     target[...] = chunk[tuple(slice(0, n) for n in target.shape)]
 
 
@@ -113,11 +126,13 @@ def _sizes(meta: Mapping[str, Any], field: str, least: int) -> tuple[int, ...]:
 
 
 def _dtype(name: Any) -> np.dtype[Any]:
+    if not isinstance(name, str) or not _TYPESTR.fullmatch(name):
+        raise ValueError(f"dtype {name!r} is not a plain NumPy dtype")
     try:
         dtype = np.dtype(name)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"dtype {name!r} is not a plain NumPy dtype") from error
-    if dtype.kind not in "biufUS":
+    if dtype.itemsize == 0 or dtype.kind not in "biufUS":
         raise ValueError(f"dtype {name!r} is not supported, expected numbers or short text")
     return dtype
 

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 STORED, DEFLATED = 0, 8
@@ -23,8 +24,21 @@ class Entry(NamedTuple):
     method: int
 
 
-def directory(read: Read, size: int) -> dict[str, Entry]:
-    """Read the central directory; of members written twice the last counts.
+class Directory(NamedTuple):
+    """A zip's members; of those written twice the last counts."""
+
+    entries: dict[str, Entry]
+    headers: list[tuple[str, int]]
+    """Name and local header of everything that the directory lists, in its order."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a name stands more than once."""
+        return len(self.entries) < len(self.headers)
+
+
+def directory(read: Read, size: int) -> Directory:
+    """Read the central directory.
 
     Raises:
         ValueError: says what of the directory is damaged or not supported.
@@ -47,7 +61,22 @@ def directory(read: Read, size: int) -> dict[str, Entry]:
             raise ValueError(f"zip member {name} uses zip64, which is not supported")
         raw.append((name, n_name, header, Entry(0, stored, full, crc, method)))
         at += _ENTRY.size + n_name + n_extra + n_comment
-    return _with_offsets(read, raw, start)
+    if at != length:
+        raise ValueError(f"the {count} entries of the zip directory fill {at} of {length} bytes")
+    return Directory(_with_offsets(read, raw, start), [(name, head) for name, _, head, _ in raw])
+
+
+def check_names(read: Read, headers: list[tuple[str, int]]) -> None:
+    """Compare the names in the directory, which no checksum guards, with the local headers'.
+
+    Raises:
+        ValueError: names the member.
+    """
+    for name, header in headers:
+        *_, n_name, _ = _LOCAL.unpack(read(header, _LOCAL.size))
+        local = read(header + _LOCAL.size, n_name).decode("utf-8", "replace")
+        if local != name:
+            raise ValueError(f"zip member {name} is called {local!r} in its own header")
 
 
 def _end_record(read: Read, size: int) -> tuple[int, int, int]:
@@ -62,24 +91,24 @@ def _end_record(read: Read, size: int) -> tuple[int, int, int]:
             break
     else:
         raise ValueError("no end record of a zip directory was found")
-    _, disk, _, _, count, length, start, _ = _END.unpack_from(tail, at)
-    if disk or 0xFFFF == count or 0xFFFFFFFF in (length, start):
-        raise ValueError("a zip of several disks or zip64 is not supported")
+    _, disk, first_disk, here, count, length, start, _ = _END.unpack_from(tail, at)
+    if 0xFFFF in (here, count) or 0xFFFFFFFF in (length, start):
+        raise ValueError("zip64 is not supported")
+    if disk or first_disk or here != count:
+        raise ValueError("a zip of several disks is not supported")
     if start + length > size - look + at:
         raise ValueError(f"the zip directory of {length} bytes at {start} does not fit the zip")
     return count, length, start
 
 
-def _with_offsets(
-    read: Read, raw: list[tuple[str, int, int, Entry]], end: int
-) -> dict[str, Entry]:
+def _with_offsets(read: Read, raw: list[tuple[str, int, int, Entry]], end: int) -> dict[str, Entry]:
     """Turn header offsets into data offsets.
 
     A local header may be longer than its directory entry tells. Where the gap to the next member
     leaves no room for that, its length is known without reading it.
     """
     following = sorted({header for _, _, header, _ in raw} | {end})
-    after = dict(zip(following, following[1:], strict=False))
+    after = dict(pairwise(following))
     entries = {}
     for name, n_name, header, entry in raw:
         data = header + _LOCAL.size + n_name

@@ -1,0 +1,45 @@
+"""Backbones from timm, for any number of bands."""
+
+import difflib
+from typing import Any, cast
+
+from torch import nn
+
+from ssl4eo_train.errors import SetupError
+
+
+def build(arch: str, bands: int, image_size: int) -> nn.Module:
+    """Make a randomly initialised backbone: ``[N, bands, h, w]`` to features ``[N, F]``.
+
+    Args:
+        arch: name in timm.
+        bands: input channels C.
+        image_size: side of the input in pixels; only transformers depend on it.
+
+    Raises:
+        SetupError: where timm has no such model, with the nearest names.
+    """
+    import timm  # Here, since it takes seconds.
+
+    if not timm.is_model(arch):
+        near = difflib.get_close_matches(arch, timm.list_models(), n=5)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise SetupError(f"--arch: timm has no model {arch!r}{hint}")
+    options: dict[str, Any] = {"in_chans": bands, "num_classes": 0}
+    resnet = timm.models.is_model_in_modules(arch, ["resnet"])
+    if resnet:
+        # timm starts the last norm of each block at 0, torchvision, which SSL4EO-S12 used, at 1.
+        options["zero_init_last"] = False
+    elif timm.models.is_model_in_modules(arch, ["vision_transformer"]):
+        options["img_size"] = image_size
+    model: nn.Module = timm.create_model(arch, pretrained=False, **options)
+    if resnet:
+        # SSL4EO-S12 replaced conv1, so that it alone has torch's default initialisation.
+        first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+        first.reset_parameters()
+    return model
+
+
+def width(backbone: nn.Module) -> int:
+    """Features that a backbone of `build` gives for one image."""
+    return int(cast(int, backbone.num_features))

@@ -1,0 +1,102 @@
+"""Checkpoints: one file, replaced as a whole, holding nothing but tensors and plain values."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl4eo_train import distributed
+from ssl4eo_train.errors import SetupError
+
+NAME = "checkpoint.pt"
+FORMAT = 1
+
+
+def save(folder: Path, content: Mapping[str, Any]) -> None:
+    """Replace the checkpoint of a folder.
+
+    Whoever reads it, whenever and after whatever crash, finds the old file or the new one, whole.
+
+    Args:
+        folder: where the file lives.
+        content: tensors, numbers, strings, None, and dicts and lists of those.
+
+    Raises:
+        OSError: where it cannot be written; the old file is then untouched.
+    """
+    part = folder / f".{NAME}.part"
+    try:
+        with part.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, folder / NAME)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Read the checkpoint of a folder, on the CPU. Runs no code from the file.
+
+    Raises:
+        SetupError: where there is none, or it is not one of ours.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise SetupError(f"--resume: there is no checkpoint {path}; leave --resume out to start")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its reader met.
+        raise SetupError(f"--resume: {path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SetupError(f"--resume: {path} is not a checkpoint of format {FORMAT}")
+    return content
+
+
+def agree(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that a checkpoint belongs to this run.
+
+    Raises:
+        SetupError: naming the first field that differs.
+    """
+    for field, value in now.items():
+        if saved.get(field) != value:
+            raise SetupError(
+                f"--resume: the checkpoint was made with {field} {saved.get(field)!r}, "
+                f"this run has {value!r}"
+            )
+
+
+def random_state(device: torch.device) -> list[dict[str, Tensor]]:
+    """State of torch's generators in every process, by rank. Collective."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    rows = {name: distributed.gather(x[None]) for name, x in state.items()}
+    return [
+        {name: x[rank].clone() for name, x in rows.items()} for rank in range(distributed.size())
+    ]
+
+
+def set_random_state(states: list[dict[str, Tensor]], device: torch.device) -> None:
+    """Undo `random_state`; a process that was not there then keeps its fresh seed."""
+    if distributed.rank() >= len(states):
+        return
+    state = states[distributed.rank()]
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

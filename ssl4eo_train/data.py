@@ -1,0 +1,137 @@
+"""The loaders that a run can use. All give the same batches in the same order."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader
+
+import fastload
+from fastload.recipe import Recipe
+from ssl4eo_train import distributed, made
+from ssl4eo_train.config import Config
+from ssl4eo_train.distributed import World
+from ssl4eo_train.errors import SetupError
+
+Batch = dict[str, Any]
+
+
+class Loader(Protocol):
+    """What the loop needs of a loader: epochs one after the other, and a state."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The next epoch, or what a loaded state leaves of one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, after the last batch that it gave."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+
+
+def forever(loader: Loader) -> Generator[Batch]:
+    """The batches of one epoch after the other, without end. Close it to stop the loader."""
+    while True:
+        yield from loader
+
+
+class TorchLoader:
+    """`torch.utils.data.DataLoader` over the dataset: the plain way, to compare with.
+
+    It reads each sample by ``dataset[index]``, in the order of `fastload.DataLoader`.
+
+    Args:
+        dataset: with a recipe.
+        plan: a loader of the dataset that says its order and checks states. It is never iterated.
+        workers: processes that read.
+        pin: put batches into page-locked memory.
+    """
+
+    def __init__(
+        self, dataset: fastload.SSL4EOS12, plan: fastload.DataLoader, workers: int, pin: bool
+    ) -> None:
+        self._dataset, self._plan, self._workers, self._pin = dataset, plan, workers, pin
+        self._epoch = self._step = 0
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first = self._epoch, self._step
+        self._dataset.set_epoch(epoch)  # Before the workers take their copy of the dataset.
+        steps = self._plan.plan.steps(epoch)
+        batches: DataLoader[Batch] = DataLoader(
+            self._dataset,
+            batch_sampler=[steps[s].tolist() for s in range(first, len(self))],
+            num_workers=self._workers,
+            pin_memory=self._pin,
+        )
+        for step, batch in enumerate(batches, first + 1):
+            self._epoch, self._step = (epoch, step) if step < len(self) else (epoch + 1, 0)
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Loader.state_dict`; the engines of fastload accept it, and this theirs."""
+        return self._plan.state_dict() | {"epoch": self._epoch, "step": self._step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Loader.load_state_dict`."""
+        self._plan.load_state_dict(state)
+        self._epoch, self._step = state["epoch"], state["step"]
+
+
+def make(
+    config: Config, recipe: Recipe, device: torch.device, world: World
+) -> tuple[Loader, fastload.SSL4EOS12]:
+    """Open the data of a run.
+
+    Raises:
+        SetupError: where it is not there, or holds less than one step.
+    """
+    try:
+        dataset = fastload.SSL4EOS12(
+            config.data or made_scenes(config, world),
+            split=config.split,
+            modalities=[config.modality],
+            recipe=recipe,
+            statistics=config.statistics,
+            seed=config.seed,
+            progress=world.first,
+        )
+    except (OSError, ValueError, fastload.DataError) as error:
+        raise SetupError(f"--data: {error}") from error
+    if len(dataset) < config.batch_size * world.size:
+        raise SetupError(
+            f"--batch-size: a step takes {config.batch_size * world.size} samples, "
+            f"but the data holds {len(dataset)} locations"
+        )
+    loader = fastload.DataLoader(
+        dataset,
+        batch_size=config.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+        seed=config.seed,
+        engine="dali" if config.loader == "dali" else "threads",
+        device="cpu" if config.loader == "torch" else device,
+        rank=world.rank,
+        world_size=world.size,
+    )
+    if config.loader != "torch":
+        return loader, dataset
+    return TorchLoader(dataset, loader, config.workers, device.type == "cuda"), dataset
+
+
+def made_scenes(config: Config, world: World) -> Path:
+    """The made scenes, which the first process makes for all."""
+    if world.first:
+        root = made.scenes(config.modality)
+        distributed.wait()
+        return root
+    distributed.wait()
+    return made.scenes(config.modality)

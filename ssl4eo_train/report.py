@@ -1,0 +1,51 @@
+"""What a run says in words, at its start and at its end."""
+
+from typing import Any
+
+from torch import nn
+
+import fastload
+from ssl4eo_train.clock import Clock
+from ssl4eo_train.config import Config
+from ssl4eo_train.data import Loader
+from ssl4eo_train.distributed import World
+
+
+def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SSL4EOS12) -> str:
+    """Say everything that was resolved about the run, its model and its data."""
+    info = dataset.modalities[config.modality]
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+    processes = f" x {world.size} processes" if world.size > 1 else ""
+    made = "" if config.data else "no --data, so these are made scenes: "
+    return "\n".join(
+        [
+            f"model  {config.method} with {config.arch}, {trained:.1f} M trained parameters, "
+            f"{config.precision} on {config.device}",
+            f"data   {made}{len(dataset)} locations x {info.timestamps} timestamps of "
+            f"{config.modality}, {info.bands} bands, {info.height} x {info.width} px",
+            f"views  {config.image_size} px, batches of {config.batch_size}{processes} "
+            f"by the {config.loader} loader with {config.workers} workers, seed {config.seed}",
+        ]
+    )
+
+
+def span(steps: int, epochs: int, first: int, last: int) -> str:
+    """Say which steps are run: `steps` an epoch, a schedule of `epochs`, from `first` to `last`."""
+    start = f"from step {first} " if first else ""
+    return f"steps  {steps} an epoch; {start}to step {last}, on a schedule of {epochs} epochs"
+
+
+def ending(config: Config, loader: Loader, clock: Clock, batch: int, step: int, last: int) -> str:
+    """Say how fast it went, what it waited for, and how to go on where it was stopped."""
+    steps_per_s, waiting = clock.overall()
+    lines = [f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data"]
+    stats: Any = getattr(loader, "stats", None)
+    if stats is not None and (verdict := stats().get("verdict")):
+        lines.append(f"loader: {verdict}")
+    if step < last:
+        lines.append(
+            f"stopped after step {step} of {last}; continue with --resume --out {config.out}"
+        )
+    else:
+        lines.append(f"done after step {step}; {config.out} holds the checkpoint and the metrics")
+    return "\n".join(lines)

@@ -1,0 +1,108 @@
+"""What a run leaves to look at: `metrics.jsonl`, TensorBoard events and a progress bar."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from ssl4eo_train import distributed
+from ssl4eo_train.clock import Clock
+
+NAME = "metrics.jsonl"
+
+
+class Tracker:
+    """Keeps the numbers of each step where they are, and writes them when asked to.
+
+    Args:
+        folder: where the files go; None for a process that writes nothing.
+        step: steps that are done already. Rows past it are cut from the files.
+        total: steps of the run.
+    """
+
+    def __init__(self, folder: Path | None, step: int, total: int) -> None:
+        self._pending: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+        self._bar = tqdm(total=total, initial=step, unit="step", disable=folder is None)
+        self._lines: TextIO | None = None
+        if folder is not None:
+            cut(folder / NAME, step)
+            self._lines = (folder / NAME).open("a", encoding="utf-8")
+            # Events past the step stay in their file, and TensorBoard leaves them out.
+            self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def record(self, row: dict[str, float], scalars: dict[str, Tensor]) -> None:
+        """Keep what a step gave: numbers with ``step`` (from 1), and scalars with ``loss``.
+
+        The scalars stay on their device, so that nothing waits for it.
+        """
+        self._pending.append((row, {name: x.detach() for name, x in scalars.items()}))
+        self._bar.update()
+
+    def flush(self, clock: Clock, samples: int) -> None:
+        """Write all steps since the last flush, and close the clock's window. Collective.
+
+        Args:
+            clock: the loop's.
+            samples: samples in a step, over all processes.
+
+        Raises:
+            FloatingPointError: where a loss is not finite.
+        """
+        kept, self._pending = self._pending, []
+        names = list(kept[0][1])
+        table = torch.stack([torch.stack([x[name].float() for name in names]) for _, x in kept])
+        values = distributed.mean(table).tolist()  # The CPU-GPU sync.
+        steps_per_s, waiting = clock.window()
+        for (row, _), numbers in zip(kept, values, strict=True):
+            speed = {"samples_per_s": steps_per_s * samples, "waiting": waiting}
+            self._write({**row, **dict(zip(names, numbers, strict=True)), **speed})
+        if self._lines is not None:
+            self._lines.flush()
+
+    def _write(self, row: dict[str, float]) -> None:
+        if not math.isfinite(row["loss"]):
+            raise FloatingPointError(f"the loss of step {row['step']} is {row['loss']}")
+        if self._lines is None:
+            return
+        self._lines.write(json.dumps(row) + "\n")
+        for name in row.keys() - {"step"}:
+            self._events.add_scalar(name, row[name], int(row["step"]))
+        self._bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, {row['samples_per_s']:.0f} samples/s, "
+            f"{row['waiting']:.0%} waiting for data"
+        )
+
+    def close(self) -> None:
+        """End the files and the bar."""
+        self._bar.close()
+        if self._lines is not None:
+            self._lines.close()
+            self._events.close()
+
+
+def read(path: Path) -> Iterator[dict[str, float]]:
+    """Rows of a metrics file, up to the first line that is torn."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                return
+            yield row
+
+
+def cut(path: Path, step: int) -> None:
+    """Drop the rows past a step, and what a crash tore."""
+    if not path.exists():
+        return
+    kept = [row for row in read(path) if row["step"] <= step]
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl4eo_train import made
+from ssl4eo_train.config import Config, parser, resolve
+from ssl4eo_train.distributed import World
+from ssl4eo_train.errors import SetupError
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def resolved(
+    *words: str, saved: dict[str, Any] | None = None, world: World | None = None
+) -> Config:
+    return resolve(vars(parser().parse_args(["--device", "cpu", *words])), saved, world or World())
+
+
+def saved(config: Config, world: World | None = None) -> dict[str, Any]:
+    values = json.loads(json.dumps(config.__dict__))
+    return {"config": values, "run": {"batch": config.batch_size * (world or World()).size}}
+
+
+def test_real_data_gets_the_published_setting() -> None:
+    config = resolved("--data", "/data")
+    assert (config.method, config.arch, config.image_size) == ("moco_v2", "resnet50", 224)
+    assert (config.batch_size, config.epochs, config.steps) == (256, 100, None)
+    assert (config.modality, config.precision, config.loader) == ("S2L1C", "fp32", "threads")
+    assert config.queue is None
+
+
+def test_four_processes_share_the_published_batch() -> None:
+    assert resolved("--data", "/data", world=World(1, 4, 1)).batch_size == 64
+    with pytest.raises(SetupError, match="3 processes cannot share a step of 256"):
+        resolved("--data", "/data", world=World(0, 3, 0))
+
+
+def test_made_scenes_get_a_small_setting_and_flags_win() -> None:
+    config = resolved("--image-size", "48", "--steps", "7")
+    assert config.data is None
+    assert (config.image_size, config.steps) == (48, 7)
+    for name, value in made.SETTING.items():
+        assert name == "image_size" or getattr(config, name) == value
+
+
+def test_resuming_continues_with_what_was_saved() -> None:
+    before = saved(
+        resolved("--data", "/data", "--arch", "resnet18", "--steps", "10", "--seed", "4")
+    )
+    config = resolved("--resume", "--out", "x", saved=before)
+    assert (config.data, config.arch, config.seed) == ("/data", "resnet18", 4)
+    assert (config.steps, config.resume, config.out) == (10, True, "x")
+    assert resolved("--resume", "--out", "x", "--steps", "20", saved=before).steps == 20
+    further = resolved("--resume", "--out", "x", "--epochs", "30", saved=before)
+    assert (further.steps, further.epochs) == (None, 30)
+
+
+def test_resuming_on_other_processes_keeps_the_step() -> None:
+    before = saved(resolved("--data", "/data", "--batch-size", "32"))
+    assert resolved("--resume", "--out", "x", saved=before, world=World(0, 2, 0)).batch_size == 16
+
+
+def test_written_as_json(tmp_path: Path) -> None:
+    config = resolved("--out", str(tmp_path / "a" / "b"), "--seed", "9")
+    config.write()
+    written = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
+    assert Config(**written) == config
+
+
+def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="--out: cannot write to"):
+        resolved("--out", str(tmp_path / "file" / "run")).write()
+
+
+@pytest.mark.parametrize("words", [("--batch-size", "0"), ("--seed", "-1"), ("--loader", "none")])
+def test_words_out_of_range_are_refused(words: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        resolved(*words)
+    assert refused.value.code == 2

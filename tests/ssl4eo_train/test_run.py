@@ -1,0 +1,169 @@
+"""Whole runs on made scenes, through the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastload.synth import synth
+from ssl4eo_train import checkpoint
+from ssl4eo_train.__main__ import main
+from ssl4eo_train.tracking import NAME, read
+
+pytestmark = pytest.mark.timeout(180)
+
+LOCATIONS, BATCH = 30, 4
+STEPS_PER_EPOCH = LOCATIONS // BATCH
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    return synth(root, LOCATIONS, modalities=["S2L1C"], size=32, samples_per_shard=16)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTLOAD_CACHE", str(tmp_path / "cache"))
+
+
+def words(scenes: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("--data", str(scenes), "--out", str(out), "--arch", "test_resnet"),
+        *("--image-size", "24", "--batch-size", str(BATCH), "--queue", "8"),
+        *("--device", "cpu", "--workers", "1", "--seed", "3", *more),
+    ]
+
+
+def command(scenes: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "ssl4eo_train", *words(scenes, out, *more)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+
+
+def losses(out: Path) -> list[tuple[float, float]]:
+    return [(row["step"], row["loss"]) for row in read(out / NAME)]
+
+
+def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
+    """20 steps against 10, then 10 more: over two ends of an epoch, to the last digit."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert command(scenes, whole, "--steps", "20").returncode == 0
+    assert command(scenes, parts, "--steps", "10").returncode == 0
+    second = command(scenes, parts, "--steps", "20", "--resume")
+    assert second.returncode == 0, second.stderr
+    assert f"{STEPS_PER_EPOCH} an epoch; from step 10 to step 20" in second.stdout
+    assert [step for step, _ in losses(whole)] == list(range(1, 21))
+    assert losses(whole) == losses(parts)
+    assert len({loss for _, loss in losses(whole)}) == 20
+    one, two = checkpoint.load(whole), checkpoint.load(parts)
+    assert one["loader"] == two["loader"]
+    assert (one["loader"]["epoch"], one["loader"]["step"]) == divmod(20, STEPS_PER_EPOCH)
+    assert all(torch.equal(w, two["model"][n]) for n, w in one["model"].items() if "extra" not in n)
+    assert list(whole.glob("events.out.tfevents.*"))
+    assert json.loads((whole / "config.json").read_text())["seed"] == 3
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    line = [sys.executable, "-m", "ssl4eo_train", *words(scenes, out, "--steps", "100000")]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / NAME).exists() or len(losses(out)) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    saved = checkpoint.load(out)
+    steps = [step for step, _ in losses(out)]
+    assert steps == list(range(1, saved["step"] + 1))
+    assert f"stopped after step {saved['step']} of 100000; continue with --resume" in printed
+    last = saved["step"] + 2
+    assert main(["--resume", "--out", str(out), "--device", "cpu", "--steps", str(last)]) == 0
+    assert [step for step, _ in losses(out)] == list(range(1, last + 1))
+
+
+def test_a_run_moves_from_one_loader_to_another(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(words(scenes, out, "--loader", "torch", "--steps", "5")) == 0
+    again = ["--resume", "--out", str(out), "--device", "cpu", "--workers", "0"]
+    assert main([*again, "--loader", "threads", "--steps", "9"]) == 0
+    assert main([*again, "--loader", "torch", "--steps", "12"]) == 0
+    assert [step for step, _ in losses(out)] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_starts_alike(scenes: Path, tmp_path: Path, precision: str) -> None:
+    for name in ("fp32", precision):
+        assert main(words(scenes, tmp_path / name, "--precision", name, "--steps", "2")) == 0
+    (_, exact), _ = losses(tmp_path / "fp32")
+    (_, half), _ = losses(tmp_path / precision)
+    assert half == pytest.approx(exact, rel=0.02)
+    assert half != exact
+
+
+def refused(capsys: pytest.CaptureFixture[str], line: list[str]) -> str:
+    assert main(line) == 2
+    return capsys.readouterr().err
+
+
+def test_runs_that_cannot_start(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+
+    def sentence(*more: str) -> str:
+        return refused(capsys, words(scenes, out, "--steps", "2", *more))
+
+    assert "there is no checkpoint" in sentence("--resume")
+    assert "31 samples" in sentence("--batch-size", "31")
+    assert f"holds {LOCATIONS} locations" in sentence("--batch-size", "31")
+    assert "--queue is 10, expected a multiple of the 4 samples" in sentence("--queue", "10")
+    assert "near it are" in sentence("--arch", "resnet5O")
+    assert "nowhere" in sentence("--data", str(tmp_path / "nowhere"))
+    assert "S2L9" in sentence("--modality", "S2L9")
+    assert "--out must name" in refused(capsys, ["--resume"])
+    (tmp_path / "file").write_text("")
+    assert "cannot write to" in sentence("--out", str(tmp_path / "file" / "x"))
+    assert not (out / NAME).exists()
+
+
+def test_checkpoint_that_does_not_fit(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(words(scenes, out, "--steps", "2")) == 0
+    before = (out / checkpoint.NAME).read_bytes()
+
+    def sentence(*more: str) -> str:
+        return refused(capsys, words(scenes, out, *more))
+
+    assert "continue it with --resume" in sentence("--steps", "2")
+    assert "nothing is left to do" in sentence("--resume", "--steps", "2")
+    for field, value in (("--arch", "test_resnet2"), ("--seed", "4"), ("--queue", "16")):
+        text = sentence("--resume", "--steps", "4", field, value)
+        assert field.strip("-") in text or "no model" in text
+    assert "batch 4, this run has 8" in sentence("--resume", "--steps", "4", "--batch-size", "8")
+    assert (out / checkpoint.NAME).read_bytes() == before
+
+
+def test_damaged_data_is_named(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = synth(tmp_path / "own", 8, modalities=["S2L1C"], size=32)
+    shard = next((root / "train" / "S2L1C").glob("*.tar"))
+    assert main(words(root, tmp_path / "sound", "--steps", "2")) == 0
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 4 : len(content) * 3 // 4 : 50] = bytes(
+        b ^ 255 for b in content[len(content) // 4 : len(content) * 3 // 4 : 50]
+    )
+    times = os.stat(shard)
+    shard.write_bytes(content)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert main(words(root, tmp_path / "damaged", "--steps", "2")) in (1, 2)
+    assert shard.name in capsys.readouterr().err
