@@ -119,7 +119,7 @@ def _panel(race: Race, axes: Any) -> None:
     bars = axes.barh(names, medians, xerr=whiskers, color=colours, error_kw={"lw": 0.8})
     axes.bar_label(bars, [_label(race, name) for name in names], padding=4, fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.45 * max(f.quartiles[1] for f in race.figures))
+    axes.set_xlim(0, 1.7 * max(f.quartiles[1] for f in race.figures))
     axes.set_title(f"{race.title} [{race.unit}]", fontsize=8, loc="left")
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,8 @@ from ssl4eo_train.train import train
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    That is 0, 1 after data that cannot be read, 2 where the run cannot start, 130 after Ctrl-C.
+    That is 0; 1 after data that cannot be read or a loss that is not finite; 2 where the run cannot
+    start; 130 after Ctrl-C.
     """
     given = vars(parser().parse_args(argv))
     world = distributed.environment()
@@ -28,9 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SetupError as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 2
-    except DataError as error:
+    except (DataError, FloatingPointError) as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("ssl4eo_train: stopped at once; nothing more was saved", file=sys.stderr)
+        return 130
     finally:
         distributed.stop()
 

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,18 +59,23 @@ class Config:
     out: str
     resume: bool
 
-    def write(self) -> None:
-        """Write ``config.json`` into the output folder, which is made.
+    def claim(self) -> None:
+        """Make the output folder and see that it can be written to.
 
         Raises:
-            SetupError: where that cannot be done.
+            SetupError: where it cannot.
         """
-        path = Path(self.out) / "config.json"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+            Path(self.out).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.out) as file:
+                file.write(b"x")
         except OSError as error:
             raise SetupError(f"--out: cannot write to {self.out}: {error.strerror}") from error
+
+    def write(self) -> None:
+        """Write ``config.json`` into the output folder."""
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        (Path(self.out) / "config.json").write_text(text, encoding="utf-8")
 
 
 CONTINUED = (

@@ -127,11 +127,23 @@ def make(
     return TorchLoader(dataset, loader, config.workers, device.type == "cuda"), dataset
 
 
+def resume(loader: Loader, state: dict[str, Any]) -> None:
+    """Send a loader to where a checkpoint left it.
+
+    Raises:
+        SetupError: where the data are not those that the checkpoint was made with.
+    """
+    try:
+        loader.load_state_dict(state)
+    except ValueError as error:
+        raise SetupError(f"--resume: the checkpoint's loader does not fit: {error}") from error
+
+
 def made_scenes(config: Config, world: World) -> Path:
-    """The made scenes, which the first process makes for all."""
-    if world.first:
-        root = made.scenes(config.modality)
+    """The made scenes, which the first process makes before the others look."""
+    if not world.first:
         distributed.wait()
-        return root
+        return made.folder_of(config.modality)
+    root = made.scenes(config.modality)
     distributed.wait()
-    return made.scenes(config.modality)
+    return root

@@ -21,7 +21,16 @@ SIZE = 96
 """Height and width of the scenes in pixels."""
 
 
+def folder_of(modality: str) -> Path:
+    """Where the made scenes of a modality lie, or will."""
+    return folder() / f"made-{modality}-{LOCATIONS}x{SIZE}"
+
+
 def scenes(modality: str) -> Path:
-    """Root folder of the made scenes; they are made at the first call and kept in the cache."""
-    root = folder() / f"made-{modality}-{LOCATIONS}x{SIZE}"
-    return synth(root, LOCATIONS, modalities=[modality], size=SIZE, progress=True)
+    """Make the scenes, unless the cache has them, and return their root folder."""
+    print(
+        f"No --data, so this run uses {LOCATIONS} made scenes of {SIZE} x {SIZE} px, kept in "
+        f"{folder()}. Nothing learned from them says anything about the Earth.",
+        flush=True,
+    )
+    return synth(folder_of(modality), LOCATIONS, modalities=[modality], size=SIZE, progress=True)

@@ -1,5 +1,7 @@
 """What a run says in words, at its start and at its end."""
 
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import nn
@@ -9,6 +11,7 @@ from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import Config
 from ssl4eo_train.data import Loader
 from ssl4eo_train.distributed import World
+from ssl4eo_train.tracking import NAME, read
 
 
 def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SSL4EOS12) -> str:
@@ -16,7 +19,7 @@ def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SS
     info = dataset.modalities[config.modality]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     processes = f" x {world.size} processes" if world.size > 1 else ""
-    made = "" if config.data else "no --data, so these are made scenes: "
+    made = "" if config.data else "made scenes, "
     return "\n".join(
         [
             f"model  {config.method} with {config.arch}, {trained:.1f} M trained parameters, "
@@ -36,9 +39,15 @@ def span(steps: int, epochs: int, first: int, last: int) -> str:
 
 
 def ending(config: Config, loader: Loader, clock: Clock, batch: int, step: int, last: int) -> str:
-    """Say how fast it went, what it waited for, and how to go on where it was stopped."""
+    """Say what came of it, how fast, what it waited for, and how to go on if it was stopped."""
     steps_per_s, waiting = clock.overall()
-    lines = [f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data"]
+    losses = [row["loss"] for row in read(Path(config.out) / NAME)]
+    tenth = -(-len(losses) // 10)
+    lines = [
+        f"loss {fmean(losses[:tenth]):.3f} over the first tenth of the steps, "
+        f"{fmean(losses[-tenth:]):.3f} over the last",
+        f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data",
+    ]
     stats: Any = getattr(loader, "stats", None)
     if stats is not None and (verdict := stats().get("verdict")):
         lines.append(f"loader: {verdict}")

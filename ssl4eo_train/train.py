@@ -38,10 +38,11 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
     if saved is None and (out / checkpoint.NAME).exists():
         raise SetupError(f"--out: {out} holds a run; continue it with --resume or name another")
     if world.first:
-        config.write()
-    device = (
-        torch.device("cuda", world.local_rank) if config.device == "cuda" else torch.device("cpu")
-    )
+        config.claim()
+    device = torch.device(config.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(device)
     distributed.start(world, device)
     torch.manual_seed(config.seed)
 
@@ -89,13 +90,14 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         scaler.load_state_dict(saved["scaler"])
-        loader.load_state_dict(saved["loader"])
+        data.resume(loader, saved["loader"])
         checkpoint.set_random_state(saved["random"], device)
     # Buffers are left alone: each process keeps its batch norm statistics, of which the first one's
     # are saved, and the queue is the same in all of them by construction.
     forward = DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
     save_every = config.save_every or max(100, len(loader))
     if world.first:
+        config.write()
         print(opening(config, world, model, dataset))
         print(span(len(loader), epochs, step, last), flush=True)
 

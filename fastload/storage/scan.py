@@ -228,6 +228,8 @@ def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
             continue
         try:
             _check_entry(entry, most)
+            if not entry.stored:
+                raise ValueError("a chunk of no bytes")
         except ValueError as error:
             raise member.error(str(error), member.start + entry.offset, name) from error
         rows[i] = (member.start + entry.offset, entry.stored, entry.size, entry.crc, entry.method)

@@ -1,6 +1,7 @@
 """Byte ranges of local shards, by memory map and without a copy."""
 
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,12 @@ class Shards:
     def _open(self, shard: int) -> mmap.mmap:
         try:
             with self.paths[shard].open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != self.sizes[shard]:
+                    raise self._changed(shard, size, -1)
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise DataError(str(self.paths[shard]), "", -1, f"cannot be read ({error})") from error
-        if len(mapped) != self.sizes[shard]:
-            raise self._changed(shard, len(mapped), -1)
         if len(self._maps) >= MOST_OPEN:
             # Views keep their map alive; dropping it here only forgets it. `list` is atomic, an
             # iterator would fail where another thread adds a map.

@@ -16,6 +16,8 @@ MAX_BYTES = 2**31 - 1
 """Largest array that is believed; Blosc's own limit for a chunk."""
 MAX_CHUNKS = 2**16 - 2
 """Most chunks that are believed: as many members as a zip can have."""
+_MAX_ITEM = 2**16
+"""Bytes of the longest text."""
 _TYPESTR = re.compile(r"[<>|=]?[a-zA-Z]\d*")
 
 
@@ -132,7 +134,7 @@ def _dtype(name: Any) -> np.dtype[Any]:
         dtype = np.dtype(name)
     except (TypeError, ValueError) as error:
         raise ValueError(f"dtype {name!r} is not a plain NumPy dtype") from error
-    if dtype.itemsize == 0 or dtype.kind not in "biufUS":
+    if not 0 < dtype.itemsize <= _MAX_ITEM or dtype.kind not in "biufUS":
         raise ValueError(f"dtype {name!r} is not supported, expected numbers or short text")
     return dtype
 

@@ -82,6 +82,11 @@ def indices(loader: Iterable[dict[str, Any]]) -> list[list[int]]:
     return [batch["index"].tolist() for batch in loader]
 
 
+def flat(lists: Iterable[list[Any]]) -> list[Any]:
+    """Lists joined into one."""
+    return [x for part in lists for x in part]
+
+
 def global_batches(
     data: SSL4EOS12,
     world_size: int,

@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import random
+import socket
 import subprocess
 import sys
 import warnings
@@ -28,7 +29,7 @@ from torch.utils.data import (
     random_split,
 )
 
-from fastload import DataLoader
+from fastload import SSL4EOS12, DataLoader
 from tests.fastload.made import (
     BOTH,
     ENGINES,
@@ -37,6 +38,7 @@ from tests.fastload.made import (
     assert_like_torch,
     assert_same,
     dataset,
+    flat,
     indices,
     moco,
     root,
@@ -73,7 +75,9 @@ FOREIGN = {
     "shuffled": lambda: {"batch_size": 4, "shuffle": True, "generator": generator()},
     "drop_last": lambda: {"batch_size": 4, "drop_last": True},
     "collate_fn": lambda: {"batch_size": 5, "collate_fn": double},
-    "sampler": lambda: {"batch_size": 3, "sampler": RandomSampler(range(23), generator=generator())},
+    "sampler": lambda: {
+        "batch_size": 3, "sampler": RandomSampler(range(23), generator=generator()),
+    },
     "batch_sampler": lambda: {"batch_sampler": BatchSampler(SequentialSampler(range(23)), 6, True)},
     "no batches": lambda: {"batch_size": None},
     "workers": lambda: {"batch_size": 4, "num_workers": 2, "prefetch_factor": 3},
@@ -269,17 +273,17 @@ def test_samplers_with_an_epoch_are_kept_in_step(inside: bool) -> None:
 
     loader, sampler = make()
     for epoch in (0, 1):  # nobody says anything
-        assert sum(indices(loader), []) == expected(epoch)
+        assert flat(indices(loader)) == expected(epoch)
     sampler.set_epoch(7)  # as one does with torch
-    assert sum(indices(loader), []) == expected(7)
+    assert flat(indices(loader)) == expected(7)
     assert loader.epoch == 8
     loader.set_epoch(3)
-    assert sum(indices(loader), []) == expected(3)
+    assert flat(indices(loader)) == expected(3)
     list(islice(loader, 2))
     fresh, sampler = make()
     fresh.load_state_dict(loader.state_dict())
     sampler.set_epoch(4)
-    assert sum(indices(fresh), []) == expected(4)[6:]
+    assert flat(indices(fresh)) == expected(4)[6:]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -287,18 +291,18 @@ def test_samplers_with_an_epoch_are_kept_in_step(inside: bool) -> None:
 def test_collate_fn_gets_samples_like_the_datasets(engine: Any, recipe: Any) -> None:
     data = dataset(recipe, BOTH, seed=2)
     loader = DataLoader(data, 4, seed=2, num_workers=2, engine=engine, collate_fn=lambda x: x)
-    found = sum(loader, [])
+    found = flat(loader)
     assert len(found) == LOCATIONS
     for i, sample in enumerate(found):
         assert list(sample) == list(data[i])
         assert_like_torch(
             sample, data[i], "float32" if recipe is None else recipe.dtype, BOTH if recipe else ()
         )
-    plain = DataLoader(data, 4, seed=2)
-    collated = DataLoader(data, 4, seed=2, collate_fn=lambda x: default_collate(x))
+    plain = list(DataLoader(data, 4, seed=2))
+    collated = DataLoader(data, 4, seed=2, collate_fn=lambda samples: default_collate(samples))
     for a, b in zip(plain, collated, strict=True):
         assert_like_torch(a, b, "float32", ())
-    assert_same(list(DataLoader(data, 4, seed=2, collate_fn=default_collate)), list(plain))
+    assert_same(list(DataLoader(data, 4, seed=2, collate_fn=default_collate)), plain)
 
 
 def test_collate_fn_may_be_set_later_as_with_torch() -> None:
@@ -345,7 +349,7 @@ def test_arguments_that_only_processes_need_are_accepted() -> None:
         dataset(), 4, num_workers=2, timeout=5, worker_init_fn=print, persistent_workers=True,
         multiprocessing_context="spawn", generator=generator(), in_order=False,
     )  # fmt: skip
-    assert sum(indices(loader), []) == list(range(LOCATIONS))
+    assert flat(indices(loader)) == list(range(LOCATIONS))
 
 
 def test_splits_of_our_dataset_go_torchs_way() -> None:
@@ -361,7 +365,7 @@ def test_splits_of_our_dataset_go_torchs_way() -> None:
         found = list(loader)
         assert_same(found, list(theirs))
         expected = part.indices if expected is None else expected
-        assert sum(indices(found), []) == list(expected)
+        assert flat(indices(found)) == list(expected)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -380,14 +384,71 @@ def test_a_loader_may_travel_to_another_process(engine: Any) -> None:
 # --- trainers and ranks ---
 
 
-def rank_main(rank: int, world_size: int, folder: str, data_root: str) -> None:
-    from fastload import SSL4EOS12
+def lightning_net() -> Any:
+    """A Lightning module that writes down what it gets."""
+    import lightning.pytorch as pl
 
-    data = SSL4EOS12(data_root, recipe=moco())
+    class Net(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(13, 1)
+            self.seen: list[list[int]] = []
+
+        def training_step(self, batch: Any, step: int) -> torch.Tensor:
+            self.seen.append([self.current_epoch, *batch["index"].tolist()])
+            return self.layer(batch["S2L1C"][0].mean((2, 3))).mean()
+
+        def predict_step(self, batch: Any, step: int) -> None:
+            self.seen.append(batch["index"].tolist())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 1e-3)
+
+    return Net()
+
+
+def lightning_trainer(folder: Path, **more: Any) -> Any:
+    import lightning.pytorch as pl
+
+    return pl.Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_goes_on_from_any_checkpoint(tmp_path: Path) -> None:
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    def make() -> DataLoader:
+        return DataLoader(dataset(moco()), 4, shuffle=True, num_workers=1, seed=1)
+
+    def save(trainer: Any, *_: Any) -> None:
+        trainer.save_checkpoint(tmp_path / f"{trainer.global_step}.ckpt")
+
+    straight = make()
+    expected = [[epoch, *ids] for epoch in (0, 1) for ids in indices(straight)]
+    net, loader = lightning_net(), make()
+    trainer = lightning_trainer(tmp_path, callbacks=[LambdaCallback(on_train_batch_end=save)])
+    trainer.fit(net, loader)
+    assert trainer.train_dataloader is loader
+    assert net.seen == expected
+    assert loader.state_dict() == straight.state_dict()
+    for step in range(1, len(expected)):
+        net = lightning_net()
+        lightning_trainer(tmp_path).fit(net, make(), ckpt_path=tmp_path / f"{step}.ckpt")
+        assert net.seen == expected[step:], step
+    net = lightning_net()
+    lightning_trainer(tmp_path).predict(net, make())
+    assert net.seen == [ids for epoch, *ids in expected if epoch == 0]
+
+
+def in_a_group(rank: int, folder: Path, data: SSL4EOS12) -> dict[str, Any]:
+    """Load before and after there is a process group, without a word about ranks."""
     early = DataLoader(data, 3, shuffle=True, seed=1, num_workers=1)
     assert early.plan.world_size == 1
     torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     late = DataLoader(data, 3, shuffle=True, seed=1, num_workers=1)
     seen = [indices(early), indices(late)]
@@ -395,144 +456,86 @@ def rank_main(rank: int, world_size: int, folder: str, data_root: str) -> None:
     torch.distributed.destroy_process_group()
     # The group is gone, the place in it is kept.
     states += [early.state_dict(), late.state_dict()]
-    text = json.dumps({"seen": seen, "states": states, "len": [len(early), len(late)]})
-    Path(folder, f"{rank}.json").write_text(text)
+    return {"seen": seen, "states": states, "len": [len(early), len(late)]}
 
 
-def test_ranks_are_torch_distributeds(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(rank_main, (2, str(tmp_path), str(root())), nprocs=2)
-    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+def in_lightning(rank: int, folder: Path, data: SSL4EOS12) -> dict[str, Any]:
+    """Train in a group of Lightning's. The loader is made before there is one."""
+    loader = DataLoader(data, 3, shuffle=True, seed=1, num_workers=1)
+    net = lightning_net()
+    trainer = lightning_trainer(folder, strategy="ddp", devices=2)
+    trainer.fit(net, loader)
+    torch.distributed.destroy_process_group()
+    return {
+        "seen": net.seen,
+        "len": len(loader),
+        "state": loader.state_dict(),
+        "same": trainer.train_dataloader is loader,
+        "sampler": type(trainer.train_dataloader.sampler).__name__,
+        "rank": trainer.global_rank,
+    }
+
+
+def rank_main(rank: int, folder: Path, data_root: Path) -> None:
+    """What each of the two processes does."""
+    data = SSL4EOS12(data_root, recipe=moco())
+    out = [in_a_group(rank, folder, data), in_lightning(rank, folder, data)]
+    (folder / f"{rank}.json").write_text(json.dumps(out))
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ranks_are_torch_distributeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes: this one, and one that it starts."""
+    # Lightning takes it from these that its processes have been started.
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", str(free_port()))):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    script = (
+        f"from pathlib import Path; from {__name__} import rank_main; "
+        f"rank_main(1, Path({str(tmp_path)!r}), Path({str(root())!r}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    other = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    try:
+        monkeypatch.setenv("LOCAL_RANK", "0")
+        rank_main(0, tmp_path, root())
+        assert other.wait(60) == 0
+    finally:
+        other.kill()
+    plain, lightning = zip(
+        *(json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)), strict=True
+    )
     alone = DataLoader(dataset(), 6, shuffle=True, seed=1)
     list(alone)
-    order = alone.order(0).tolist()
     for which in range(2):  # the loader made before there was a group, and the one made after
-        first, second = (rank["seen"][which] for rank in ranks)
-        assert len(first) == len(second) == len(alone) == ranks[0]["len"][which]
-        for s, (a, b) in enumerate(zip(first, second, strict=True)):
-            want = order[6 * s : 6 * s + 6]
-            want = want + order[: len(want) % 2]
-            assert (a, b) == (want[0::2], want[1::2])
-    assert all(state == alone.state_dict() for rank in ranks for state in rank["states"])
-
-
-def net() -> torch.nn.Module:
-    return torch.nn.Linear(13, 1)
-
-
-LIGHTNING = """
-import json, logging, os, sys, warnings
-warnings.filterwarnings("ignore")
-logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-import lightning.pytorch as pl
-import torch
-from fastload import DataLoader, Radiometry, Recipe, SSL4EOS12, View
-
-folder, data_root, devices = sys.argv[1], sys.argv[2], int(sys.argv[3])
-
-
-class Net(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(13, 1)
-        self.seen, self.predicted = [], []
-
-    def training_step(self, batch, step):
-        self.seen.append([self.current_epoch, *batch["index"].tolist()])
-        return self.layer(batch["S2L1C"][0].mean((2, 3))).mean()
-
-    def predict_step(self, batch, step):
-        self.predicted.append(batch["index"].tolist())
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 1e-3)
-
-
-def make():
-    data = SSL4EOS12(data_root, recipe=Recipe((View(size=8),), Radiometry.reflectance()))
-    return DataLoader(data, 4, shuffle=True, num_workers=1, seed=1)
-
-
-def trainer(**more):
-    return pl.Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
-        logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, **more,
-    )
-
-
-net, loader = Net(), make()  # before there is a process group
-whole = trainer(max_epochs=2)
-whole.fit(net, loader)
-out = {
-    "rank": whole.global_rank, "len": len(loader), "seen": net.seen,
-    "state": loader.state_dict(), "sampler": type(whole.train_dataloader.sampler).__name__,
-    "same": whole.train_dataloader is loader, "steps": whole.global_step,
-}
-if devices == 1:
-    out["stopped"] = []
-    for stop in (1, 2, 6, 8):
-        net, loader = Net(), make()
-        first = trainer(max_steps=stop)
-        first.fit(net, loader)
-        path = os.path.join(folder, "stopped.ckpt")
-        first.save_checkpoint(path)
-        saved, seen = loader.state_dict(), net.seen
-        net = Net()
-        trainer(max_epochs=2).fit(net, make(), ckpt_path=path)
-        out["stopped"].append({"at": stop, "saved": saved, "seen": seen + net.seen})
-    net = Net()
-    trainer().predict(net, make())
-    out["predicted"] = net.predicted
-with open(os.path.join(folder, f"{whole.global_rank}.json"), "w") as file:
-    json.dump(out, file)
-"""
-
-
-def lightning(folder: Path, devices: int) -> list[dict[str, Any]]:
-    script = folder / "script.py"
-    script.write_text(LIGHTNING)
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), str(root()), str(devices)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(devices)]
-
-
-def test_lightning(tmp_path: Path) -> None:
-    (out,) = lightning(tmp_path, 1)
-    loader = DataLoader(dataset(), 4, shuffle=True, num_workers=1, seed=1)
-    expected = [[epoch, *ids] for epoch in (0, 1) for ids in indices(loader)]
-    assert out["same"]
-    assert out["steps"] == len(expected)
-    assert out["seen"] == expected
-    assert out["state"] == loader.state_dict()
-    for run in out["stopped"]:
-        assert (run["saved"]["epoch"], run["saved"]["step"]) == divmod(run["at"], len(loader))
-        assert run["seen"] == expected, run["at"]
-    assert out["predicted"] == [ids for epoch, *ids in expected if epoch == 0]
-
-
-def test_lightning_on_two_ranks(tmp_path: Path) -> None:
-    ranks = lightning(tmp_path, 2)
-    loader = DataLoader(dataset(), 8, shuffle=True, seed=1)
-    for out in ranks:
+        assert all(rank["len"][which] == len(alone) for rank in plain)
+        assert_split([rank["seen"][which] for rank in plain], alone.order(0).tolist())
+    assert all(state == alone.state_dict() for rank in plain for state in rank["states"])
+    list(alone)
+    assert [out["rank"] for out in lightning] == [0, 1]
+    for out in lightning:
         assert out["same"]
         assert out["sampler"] == "PlanSampler"
-        assert out["len"] == len(loader) == 3
-        assert out["state"] == loader.state_dict() | {"epoch": 2}
-    first, second = (out["seen"] for out in ranks)
+        assert out["len"] == len(alone)
+        assert out["state"] == alone.state_dict()
     for epoch in (0, 1):
-        order = loader.order(epoch).tolist()
-        for step in range(3):
-            want = order[8 * step : 8 * step + 8]
-            want = want + order[: len(want) % 2]
-            assert first[3 * epoch + step] == [epoch, *want[0::2]]
-            assert second[3 * epoch + step] == [epoch, *want[1::2]]
+        seen = [[ids for e, *ids in out["seen"] if e == epoch] for out in lightning]
+        assert_split(seen, alone.order(epoch).tolist())
+
+
+def assert_split(ranks: list[list[list[int]]], order: list[int]) -> None:
+    """Two ranks with batches of 3 see what one sees with 6, each every other sample."""
+    assert [len(seen) for seen in ranks] == [-(-len(order) // 6)] * 2
+    for s, (a, b) in enumerate(zip(*ranks, strict=True)):
+        want = order[6 * s : 6 * s + 6]
+        want = want + order[: len(want) % 2]
+        assert (a, b) == (want[0::2], want[1::2])
 
 
 def test_accelerate(tmp_path: Path) -> None:

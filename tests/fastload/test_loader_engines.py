@@ -27,6 +27,7 @@ from tests.fastload.made import (
     assert_same,
     damaged,
     dataset,
+    flat,
     indices,
     moco,
     root,
@@ -160,9 +161,8 @@ def until(condition: Callable[[], bool]) -> None:
 def test_threads_end_with_the_iteration(engine: Any) -> None:
     assert not workers_alive()
     loader = DataLoader(dataset(moco()), 2, num_workers=3, engine=engine)
-    for batch in loader:
+    for _ in loader:
         assert workers_alive()
-    del batch
     assert not workers_alive()
     for _ in loader:
         break
@@ -211,11 +211,15 @@ def test_an_exception_in_the_consumer(engine: Any, error: type[BaseException]) -
     data = dataset(moco())
     loader = DataLoader(data, 2, num_workers=2, engine=engine, shuffle=True)
     seen = []
-    with pytest.raises(error):
+
+    def consume() -> None:
         for batch in loader:
             seen.append(batch["index"].tolist())
             if len(seen) == 3:
                 raise error
+
+    with pytest.raises(error):
+        consume()
     assert not workers_alive()
     state = loader.state_dict()
     assert (state["epoch"], state["step"]) == (0, 3)
@@ -285,10 +289,9 @@ def test_an_unreadable_sample_ends_the_run(
     loader = DataLoader(
         data, 4, num_workers=workers, engine=engine, error_report=report, prefetch_factor=3
     )
-    seen = []
+    seen: list[list[int]] = []
     with pytest.raises(DataError) as caught:
-        for batch in loader:
-            seen.append(batch["index"].tolist())
+        seen.extend(batch["index"].tolist() for batch in loader)
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert not workers_alive()
     error = caught.value
@@ -328,7 +331,7 @@ def test_an_unreadable_sample_is_replaced_alike_by_all(
             (line,) = map(json.loads, report.read_text().splitlines())
             assert line["index"] == BAD
             order = loader.order(0).tolist()
-            found = sum((b["index"].tolist() for b in runs[-1]), [])
+            found = flat(b["index"].tolist() for b in runs[-1])
             expected = [line["replaced_by"] if i == BAD else i for i in order]
             assert found == expected
     for run in runs[1:]:

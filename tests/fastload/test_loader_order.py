@@ -12,6 +12,7 @@ from tests.fastload.made import (
     assert_like_torch,
     assert_same,
     dataset,
+    flat,
     global_batches,
     indices,
     moco,
@@ -30,11 +31,11 @@ def test_batches_follow_the_order(batch_size: int, drop_last: bool, workers: int
     for epoch in range(2):
         found = indices(loader)
         assert len(found) == len(loader)
-        flat = sum(found, [])
-        assert flat == loader.order(epoch).tolist()[: len(flat)]
+        seen = flat(found)
+        assert seen == loader.order(epoch).tolist()[: len(seen)]
         assert all(len(ids) == batch_size for ids in found[:-1])
         left = LOCATIONS % batch_size
-        assert len(flat) == LOCATIONS - (left if drop_last else 0)
+        assert len(seen) == LOCATIONS - (left if drop_last else 0)
 
 
 def test_order_is_what_dataset_and_loader_say() -> None:
@@ -52,7 +53,7 @@ def test_order_is_what_dataset_and_loader_say() -> None:
 def test_without_shuffle_each_epoch_is_in_the_order_of_the_data() -> None:
     loader = DataLoader(dataset(), 4)
     for _ in range(2):
-        assert sum(indices(loader), []) == list(range(LOCATIONS))
+        assert flat(indices(loader)) == list(range(LOCATIONS))
     assert loader.order(9).tolist() == list(range(LOCATIONS))
 
 
@@ -125,11 +126,11 @@ def test_block_shuffle(engine: Any, window: int) -> None:
         data, 4, shuffle=True, shuffle_window=window, num_workers=2, seed=2, engine=engine
     )
     for epoch in range(2):
-        flat = sum(indices(loader), [])
-        assert flat == loader.order(epoch).tolist()
-        assert sorted(flat) == list(range(LOCATIONS))
+        seen = flat(indices(loader))
+        assert seen == loader.order(epoch).tolist()
+        assert sorted(seen) == list(range(LOCATIONS))
         # At no time are more shards in use than the window says.
-        shards = data.shard_of[flat].tolist()
+        shards = data.shard_of[seen].tolist()
         first = [shards.index(s) for s in shards]
         last = [len(shards) - 1 - shards[::-1].index(s) for s in shards]
         for at in range(LOCATIONS):
@@ -162,8 +163,8 @@ def test_set_epoch_chooses_the_next_one() -> None:
     for epoch in (5, 5, 2, 0):
         loader.set_epoch(epoch)
         assert loader.epoch == epoch
-        assert sum(indices(loader), []) == loader.order(epoch).tolist()
-    assert sum(indices(loader), []) == loader.order(1).tolist()
+        assert flat(indices(loader)) == loader.order(epoch).tolist()
+    assert flat(indices(loader)) == loader.order(1).tolist()
 
 
 def test_an_iteration_begins_with_its_first_batch() -> None:
@@ -171,10 +172,10 @@ def test_an_iteration_begins_with_its_first_batch() -> None:
     loader = DataLoader(dataset(), 4, shuffle=True)
     iterator = iter(loader)
     loader.set_epoch(3)
-    assert sum(indices(iterator), []) == loader.order(3).tolist()
+    assert flat(indices(iterator)) == loader.order(3).tolist()
     unused = iter(loader)
-    assert sum(indices(loader), []) == loader.order(4).tolist()
-    assert sum(indices(unused), []) == loader.order(5).tolist()
+    assert flat(indices(loader)) == loader.order(4).tolist()
+    assert flat(indices(unused)) == loader.order(5).tolist()
 
 
 def test_trainers_may_set_the_epoch_through_the_sampler() -> None:
@@ -183,7 +184,7 @@ def test_trainers_may_set_the_epoch_through_the_sampler() -> None:
     assert loader.epoch == loader.sampler.epoch == 6
     assert (loader.sampler.rank, loader.sampler.num_replicas) == (1, 2)
     assert len(loader.sampler) == len(list(loader.sampler))
-    assert list(loader.sampler) == sum(indices(loader), [])
+    assert list(loader.sampler) == flat(indices(loader))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -12,6 +12,7 @@ from tests.fastload.made import (
     TIMESTAMPS,
     assert_same,
     dataset,
+    flat,
     global_batches,
     indices,
     moco,
@@ -129,7 +130,7 @@ def test_set_epoch_keeps_the_place_in_the_epoch_of_the_state(step: int) -> None:
     assert indices(fresh) == expected
     fresh.load_state_dict(state)
     fresh.set_epoch(4)
-    assert sum(indices(fresh), []) == loader.order(4).tolist()
+    assert flat(indices(fresh)) == loader.order(4).tolist()
 
 
 def test_a_training_loop_with_set_epoch_goes_on_exactly() -> None:
@@ -193,7 +194,7 @@ def test_resuming_decodes_nothing_that_it_skips(engine: Any, workers: int, step:
     list(islice(first, step))
     second = DataLoader(data, BATCH, True, num_workers=workers, engine=engine, seed=2)
     second.load_state_dict(first.state_dict())
-    left = sum(indices(second), [])
+    left = flat(indices(second))
     assert left == first.order(0).tolist()[step * BATCH :]
     stats = second.stats()
     assert stats["samples"] == len(left)
@@ -310,4 +311,4 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next() -> None:
     loader = make()
     loader.load_state_dict(loader.state_dict() | {"step": STEPS})
     assert (loader.epoch, loader.state_dict()["step"]) == (1, 0)
-    assert sum(indices(loader), []) == loader.order(1).tolist()
+    assert flat(indices(loader)) == loader.order(1).tolist()

@@ -134,7 +134,7 @@ def test_block_shuffle_is_a_permutation_with_locality(window: int) -> None:
     for g in range(groups):
         # A block holds whole shards: as many as the window says, each only here.
         here: set[int] = set()
-        while len(here) < min(window, 12 - g * window) or at < len(seen) and seen[at] in here:
+        while len(here) < min(window, 12 - g * window) or (at < len(seen) and seen[at] in here):
             here.add(int(seen[at]))
             at += 1
         assert not here & used
@@ -172,7 +172,7 @@ def test_block_shuffle_is_split_over_ranks_like_any_order(world_size: int) -> No
     order, shards = block(2)
     plans = ranks(117, 8 // world_size, world_size, shuffle=True, window=2, shards=shards)
     steps = together(plans, 0)
-    assert sum(steps, [])[:117] == order.tolist()
+    assert [i for step in steps for i in step][:117] == order.tolist()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def test_resuming_on_other_processes_keeps_the_step() -> None:
 
 def test_written_as_json(tmp_path: Path) -> None:
     config = resolved("--out", str(tmp_path / "a" / "b"), "--seed", "9")
+    config.claim()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
     config.write()
     written = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
     assert Config(**written) == config
@@ -72,7 +74,7 @@ def test_written_as_json(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="--out: cannot write to"):
-        resolved("--out", str(tmp_path / "file" / "run")).write()
+        resolved("--out", str(tmp_path / "file" / "run")).claim()
 
 
 @pytest.mark.parametrize("words", [("--batch-size", "0"), ("--seed", "-1"), ("--loader", "none")])
