@@ -19,11 +19,12 @@ from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, sample_of, to_device
 from fastload.engines import Assembler, Engine
 from fastload.engines.dali import DaliEngine
+from fastload.engines.memory import Pinned, Pool
 from fastload.engines.threads import ThreadEngine
-from fastload.plan import Indices, Plan
+from fastload.plan import Plan, Step
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
-from fastload.samplers import Chosen, PlanSampler
+from fastload.samplers import Chosen, PlanSampler, remembered
 
 STATE_VERSION = 1
 DEFAULT_PREFETCH = 2
@@ -163,6 +164,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"
         )
         self.profile = Profile()
+        self._memory: Pool | Pinned | None = None
         # Accelerate leaves a loader alone that is marked so (this one already splits its batches
         # over ranks and delivers them on the device), and keeps its state.
         self._is_accelerate_prepared = self.use_stateful_dataloader = True
@@ -212,13 +214,12 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         except TypeError:
             return None
 
-    def _steps(self, epoch: int, start: int) -> Iterator[Indices]:
+    def _steps(self, epoch: int, start: int) -> Step:
         """This rank's batches of an epoch from a step on, as sample ids."""
-        if self._chosen is not None:
-            self._chosen.tell(epoch)
-            return islice(self._chosen, start, None)
-        steps = self.plan.steps(epoch)
-        return (steps[step] for step in range(start, len(steps)))
+        if self._chosen is None:
+            return self.plan.steps(epoch).since(start)
+        self._chosen.tell(epoch)
+        return remembered(islice(self._chosen, start, None))
 
     # State
 
@@ -325,8 +326,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _assembler(self) -> Assembler:
         report = Path(self.error_report) if self.error_report else None
-        pinned = self.pin_memory and can_pin()
-        return Assembler(self._data, self.seed, self.profile, self.on_error, report, pinned)
+        if self._memory is None:
+            self._memory = Pinned() if self.pin_memory and can_pin() else Pool()
+        return Assembler(self._data, self.seed, self.profile, self.on_error, report, self._memory)
 
     def _delivered(self, batch: dict[str, Any]) -> Any:
         start = perf_counter()

@@ -11,7 +11,7 @@ Block shuffle (`window` shards): shards are permuted, `window` of them at a time
 samples inside each such block are permuted. Neighbours in the order are then near on disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,11 @@ class Plan:
         }
 
 
+Step = Callable[[int], Indices | None]
+"""The batch of an epoch's remaining step i as sample ids; None past the end. Pure: it may be asked
+in any order and more than once."""
+
+
 class Steps(Sequence[Indices]):
     """The batches of one rank and epoch: item s is the sample ids of step s."""
 
@@ -108,6 +113,10 @@ class Steps(Sequence[Indices]):
 
     def __len__(self) -> int:
         return len(self.plan)
+
+    def since(self, start: int) -> Step:
+        """The steps from `start` on."""
+        return lambda i: self[start + i] if start + i < len(self) else None
 
     def __getitem__(self, step: int) -> Indices:  # type: ignore[override]
         p = self.plan

@@ -102,8 +102,10 @@ class Recipe:
             raise ValueError("Recipe.views must hold at least one View")
         if self.dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"Recipe.dtype: unknown {self.dtype!r}")
-        kinds = [self.radiometry] if isinstance(self.radiometry, Radiometry) else list(
-            self.radiometry.values()
+        kinds = (
+            [self.radiometry]
+            if isinstance(self.radiometry, Radiometry)
+            else list(self.radiometry.values())
         )
         if any(view.solarize for view in self.views) and not all(k.unit_range for k in kinds):
             raise ValueError(

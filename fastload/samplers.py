@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch.utils.data
 
-from fastload.plan import Indices
+from fastload.plan import Indices, Step
 
 if TYPE_CHECKING:
     from fastload.loader import DataLoader
@@ -100,3 +100,18 @@ class Chosen:
         raise ValueError(
             "engine='dali' must know the largest batch: give the batch_sampler a batch_size"
         )
+
+
+def remembered(batches: Iterator[Indices]) -> Step:
+    """A stream of batches as a function of the step: drawn as far as asked, and kept."""
+    drawn: list[Indices] = []
+
+    def step(i: int) -> Indices | None:
+        while len(drawn) <= i:
+            batch = next(batches, None)
+            if batch is None:
+                return None
+            drawn.append(batch)
+        return drawn[i]
+
+    return step

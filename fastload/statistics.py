@@ -22,9 +22,7 @@ class Statistics:
     mean: Mapping[str, tuple[float, ...]]
     std: Mapping[str, tuple[float, ...]]
 
-    def of(
-        self, modality: str, bands: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def of(self, modality: str, bands: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation ``[C]`` of a modality.
 
         Raises:

@@ -138,26 +138,40 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         layer.decode(sample, wanted, chunks, [layer.fetch(c) for c in chunks], out, Stages())
         return out
 
-    def describe(self, sample: int, timestamps: Sequence[int] | None) -> dict[str, Any]:
-        """Key, place, and dates: ``[T]``, or a list with one entry per view (-1: all)."""
-        time = self.times(sample)
-        seasons = season(time, self.lat[sample])
-        pick = [slice(None) if t < 0 else t for t in timestamps or ()]
+    def describe(
+        self, samples: NDArray[np.int64], timestamps: NDArray[np.int32] | None
+    ) -> dict[str, Any]:
+        """Keys, places and dates of samples ``[B]``, as a batch has them.
+
+        `timestamps` ``[B, V]`` are those of the views, -1 for all; None gives all dates ``[B, T]``.
+        """
+        rows = samples if self._first.rows is None else self._first.rows[samples]
+        time = self._first.index.time[rows, : self.timestamps]
+        seasons = season(time, self.lat[samples][:, None])
         return {
-            "key": self.keys[sample].decode(),
-            "index": sample,
-            "lon": float(self.lon[sample]),
-            "lat": float(self.lat[sample]),
-            "time": _picked(time, None if timestamps is None else pick),
-            "season": _picked(seasons, None if timestamps is None else pick),
+            "key": [key.decode() for key in self.keys[samples].tolist()],
+            "index": torch.from_numpy(samples.copy()),
+            "lon": torch.from_numpy(self.lon[samples]),
+            "lat": torch.from_numpy(self.lat[samples]),
+            "time": _of_views(time, timestamps),
+            "season": _of_views(seasons, timestamps),
         }
+
+    def _describe_one(self, sample: int, timestamps: NDArray[np.int32] | None) -> dict[str, Any]:
+        many = self.describe(np.array([sample]), timestamps)
+        one = {name: many[name][0].item() for name in ("index", "lon", "lat")}
+        dates = {
+            name: [view[0] for view in many[name]] if timestamps is not None else many[name][0]
+            for name in ("time", "season")
+        }
+        return {"key": many["key"][0]} | one | dates
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """One sample as a dict; see DataLoader for the names. Views by `kernels.reference`."""
         sample = range(len(self))[sample]
         if self.recipe is None:
             raw = {name: torch.from_numpy(self.read(name, sample)) for name in self.modalities}
-            return raw | self.describe(sample, None)
+            return raw | self._describe_one(sample, None)
         ids = np.array([sample])
         params = self.draw(ids, self.seed, self.epoch)[0]
         keep = self.keep(ids, self.seed, self.epoch)
@@ -177,9 +191,9 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                     )
                     for image in source
                 ]
-                stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0])
+                stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
                 views[name].append(stacked.to(TORCH_DTYPES[self.recipe.dtype]))
-        return views | self.describe(sample, params["timestamp"].tolist())
+        return views | self._describe_one(sample, params["timestamp"][None])
 
     def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
         """Which timestamps of a modality a view needs: all for -1; a single one serves any date."""
@@ -189,7 +203,10 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         return (timestamp if T > 1 else 0,)
 
 
-def _picked(values: NDArray[np.int64], pick: Sequence[slice | int] | None) -> Any:
-    if pick is None:
+def _of_views(values: NDArray[np.int64], timestamps: NDArray[np.int32] | None) -> Any:
+    """Entries ``[B]`` (or ``[B, T]`` for all) of ``[B, T]`` for each view; all without views."""
+    if timestamps is None:
         return torch.from_numpy(values.copy())
-    return [torch.from_numpy(np.array(values[p])) for p in pick]
+    rows = np.arange(len(values))
+    picked = [values.copy() if (t < 0).any() else values[rows, t] for t in timestamps.T]
+    return [torch.from_numpy(p) for p in picked]

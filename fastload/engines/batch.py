@@ -33,12 +33,11 @@ Packed = dict[str, Sequence[Bytes | None]]
 
 @dataclass
 class Batch:
-    """One step in the making."""
+    """One step in the making. Where a sample is replaced, its id and parameters are, too."""
 
     ids: NDArray[np.int64]
     params: NDArray[np.void] | None
     keep: dict[str, NDArray[np.uint8] | None]
-    records: list[dict[str, Any]]
     buffers: dict[str, list[Buffer | PinnedBuffer]] = field(default_factory=dict)
     finished_at: float = 0.0
 
@@ -53,11 +52,11 @@ class Assembler:
         profile: Profile,
         on_error: str = "raise",
         report: Path | None = None,
-        pinned: bool = False,
+        memory: Pool | Pinned | None = None,
     ) -> None:
         self.dataset, self.seed, self.profile = dataset, seed, profile
         self.on_error, self.report = on_error, report
-        self._pool = Pinned() if pinned else Pool()
+        self._pool = memory or Pool()
         self._local = threading.local()
         self._report_lock = threading.Lock()
         recipe = dataset.recipe
@@ -72,7 +71,7 @@ class Assembler:
         if ds.recipe is not None:
             params = ds.draw(ids, self.seed, epoch)
             keep = ds.keep(ids, self.seed, epoch)
-        return Batch(ids, params, keep, [{} for _ in ids])
+        return Batch(ids.copy(), params, keep)
 
     def allocate(self, batch: Batch) -> Batch:
         """Take the memory that the batch's slots are filled in."""
@@ -148,6 +147,9 @@ class Assembler:
                 self._render(batch, slot, candidate, params, keep, None, stages)
             except DataError:
                 continue
+            batch.ids[slot] = candidate
+            if batch.params is not None:
+                batch.params[slot] = params
             self._note(epoch, sample, error, candidate)
             return
         self._note(epoch, sample, error, None)
@@ -203,9 +205,6 @@ class Assembler:
                 out = batch.buffers[name][v].array[slot]
                 self._view(name, view, params[v], keep[name], v, wanted, pixels, out)
             stages.views += perf_counter() - start
-        batch.records[slot] = ds.describe(
-            sample, None if params is None else params["timestamp"].tolist()
-        )
 
     def _view(
         self,
@@ -253,7 +252,8 @@ class Assembler:
         for name, buffers in batch.buffers.items():
             tensors = [self._finished(b.tensor()) for b in buffers]
             out[name] = tensors[0] if recipe is None else tensors
-        return out | torch.utils.data.default_collate(batch.records)  # type: ignore[no-any-return]
+        shown = None if batch.params is None else batch.params["timestamp"]
+        return out | self.dataset.describe(batch.ids, shown)
 
     def _finished(self, tensor: torch.Tensor) -> torch.Tensor:
         recipe = self.dataset.recipe

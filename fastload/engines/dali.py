@@ -1,16 +1,15 @@
 """The DALI engine: a pipeline moves the compressed bytes, our kernels do the rest.
 
-The pipeline knows nothing of epochs: it asks for the bytes of step after step, and a resumed epoch
-simply has fewer, so nothing has to be check-pointed or fast-forwarded. DALI copies the bytes out of
+The pipeline's source is stateless: iteration i asks the plan for the i-th step that is left of the
+epoch, so nothing has to be check-pointed or fast-forwarded. DALI copies the bytes out of
 the mapped shards with its own threads, ahead of time. On the CPU the bytes then go through the same
 decoding and the same views as in the thread engine.
 """
 
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
-from itertools import chain
+from itertools import count
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from fastload.engines import Batches
 from fastload.engines.batch import Assembler, Batch, Packed
 from fastload.engines.threads import THREAD_NAME, collect, stop
-from fastload.plan import Indices
+from fastload.plan import Step
 from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.errors import DataError
 
@@ -52,18 +51,20 @@ class DaliEngine:
     def __init__(self, workers: int, depth: int, largest: int) -> None:
         self.workers, self.depth, self.largest = max(1, workers), depth, largest
 
-    def run(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+    def run(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
         """See `Engine.run`."""
-        first = next(steps, None)
-        if first is None:
+        if steps(0) is None:
             return
-        source = Source(assembler, epoch, first, steps)
+        source = Source(assembler, epoch, steps)
         pipeline = build(source, self.largest, self.workers)
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
         ring: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            while (moved := _moved(pipeline, assembler)) is not None:
-                batch = assembler.allocate(source.batches.popleft())
+            for step in count():
+                moved = _moved(pipeline, assembler)
+                if moved is None:
+                    break
+                batch = assembler.allocate(source.begun.pop(step)[0])
                 ring.append((batch, _submit(pool, assembler, epoch, batch, moved, source.outputs)))
                 del batch, moved  # so that the consumer alone holds what leaves the ring
                 if len(ring) > self.depth:
@@ -86,25 +87,30 @@ def _moved(pipeline: Any, assembler: Assembler) -> Any:
 
 
 class Source:
-    """Feeds the pipeline: for every iteration, the compressed chunks of a step's samples."""
+    """Feeds the pipeline: the compressed chunks of a step's samples, a function of the iteration.
 
-    def __init__(
-        self, assembler: Assembler, epoch: int, first: Indices, rest: Iterator[Indices]
-    ) -> None:
-        self.assembler, self.epoch = assembler, epoch
-        self.steps = chain([first], rest)
-        self.batches: deque[Batch] = deque()
-        """Batches whose bytes are on the way, oldest first."""
+    What it begins for a step is kept in `begun`, so that it is not drawn twice, and with it the
+    mapped bytes, which must outlive DALI's copy of them.
+    """
+
+    def __init__(self, assembler: Assembler, epoch: int, steps: Step) -> None:
+        self.assembler, self.epoch, self.steps = assembler, epoch, steps
+        self.begun: dict[int, tuple[Batch, list[list[NDArray[np.uint8]]]]] = {}
+        first = steps(0)
+        assert first is not None
         batch = assembler.begin(epoch, first)
         chunks = [assembler.chunks(batch, slot) for slot in range(len(first))]
         most = max(sum(len(c) for c in by_modality.values()) for by_modality in chunks)
         self.outputs = min(most + 2, MOST_OUTPUTS)
 
-    def __call__(self) -> tuple[list[NDArray[np.uint8]], ...]:
-        """Bytes of the next step: for each output, an array per sample."""
-        batch = self.assembler.begin(self.epoch, next(self.steps))
-        self.batches.append(batch)
+    def __call__(self, info: Any) -> tuple[list[NDArray[np.uint8]], ...]:
+        """Bytes of step ``info.iteration``: for each output, an array per sample."""
+        ids = self.steps(info.iteration)
+        if ids is None:
+            raise StopIteration
+        batch = self.assembler.begin(self.epoch, ids)
         samples = [self._bytes(batch, slot) for slot in range(len(batch.ids))]
+        self.begun[info.iteration] = batch, samples
         return tuple([sample[k] for sample in samples] for k in range(self.outputs))
 
     def _bytes(self, batch: Batch, slot: int) -> list[NDArray[np.uint8]]:
@@ -125,14 +131,19 @@ class Source:
 
 
 def build(source: Source, batch_size: int, threads: int) -> Any:
-    """The pipeline: a source of ragged byte arrays, prefetched."""
+    """The pipeline: a stateless source of ragged byte arrays, prefetched."""
     from nvidia.dali import fn
     from nvidia.dali.pipeline import Pipeline
 
     pipeline = Pipeline(batch_size, threads, device_id=None, prefetch_queue_depth=2)
     with pipeline:
         outputs = fn.external_source(
-            source=source, num_outputs=source.outputs, batch=True, no_copy=True, cycle=None
+            source=source,
+            num_outputs=source.outputs,
+            batch=True,
+            batch_info=True,
+            no_copy=True,
+            cycle=None,
         )
         pipeline.set_outputs(*outputs)
     pipeline.build()

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastload.engines import Batches
 from fastload.engines.batch import Assembler, Batch
-from fastload.plan import Indices
+from fastload.plan import Indices, Step
 
 THREAD_NAME = "fastload"
 
@@ -20,17 +20,17 @@ class ThreadEngine:
     def __init__(self, workers: int, depth: int) -> None:
         self.workers, self.depth = workers, depth
 
-    def run(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+    def run(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
         """See `Engine.run`."""
         if self.workers == 0:
             return _inline(assembler, epoch, steps)
         return self._threaded(assembler, epoch, steps)
 
-    def _threaded(self, assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
+    def _threaded(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
         ring: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for ids in steps:
+            for ids in each(steps):
                 batch = assembler.allocate(assembler.begin(epoch, ids))
                 slots = range(len(ids))
                 tasks = [pool.submit(assembler.fill, batch, epoch, slot) for slot in slots]
@@ -42,6 +42,14 @@ class ThreadEngine:
                 yield collect(assembler, *ring.popleft())
         finally:
             stop(pool)
+
+
+def each(steps: Step) -> Iterator[Indices]:
+    """All steps, in order."""
+    i = 0
+    while (ids := steps(i)) is not None:
+        yield ids
+        i += 1
 
 
 def collect(assembler: Assembler, batch: Batch, tasks: list[Future[None]]) -> dict[str, Any]:
@@ -63,8 +71,8 @@ def stop(pool: ThreadPoolExecutor) -> None:
     pool.shutdown(wait=not in_worker, cancel_futures=True)
 
 
-def _inline(assembler: Assembler, epoch: int, steps: Iterator[Indices]) -> Batches:
-    for ids in steps:
+def _inline(assembler: Assembler, epoch: int, steps: Step) -> Batches:
+    for ids in each(steps):
         yield _made(assembler, epoch, ids)
 
 

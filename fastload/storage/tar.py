@@ -11,6 +11,7 @@ from fastload.storage.errors import DataError
 _BLOCK = tarfile.BLOCKSIZE
 _MOST_PADDING = 2**20
 """Zeros that may follow the last member."""
+_ZIP = b"PK\x03\x04"
 _FAULTS = (tarfile.TarError, ValueError, ArithmeticError, LookupError, EOFError, RecursionError)
 """What `tarfile` raises on damaged headers."""
 
@@ -41,6 +42,10 @@ def members(path: Path, file: BinaryIO, suffix: str) -> Iterator[tuple[str, int,
                 _check(path, info, size, suffix)
                 if info.name.endswith(suffix):
                     yield info.name, info.offset_data, info.size
+                elif os.pread(file.fileno(), len(_ZIP), info.offset_data) == _ZIP:
+                    # Long names have no checksum; a damaged one must not hide a sample.
+                    reason = f"expected a name that ends in {suffix}, since this is a zip"
+                    raise DataError(str(path), info.name, info.offset, reason)
             end = tar.offset
     except _FAULTS as error:
         raise DataError(str(path), "", -1, f"is not a sound tar ({error})") from error

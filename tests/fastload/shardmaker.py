@@ -118,9 +118,7 @@ def sample(number: int, modality: str = "S2L1C", **options: Any) -> bytes:
     return zipped(group(pixels(f"{modality} {number}"), number=number, **options))
 
 
-def write_tar(
-    path: Path, samples: Mapping[str, bytes], format: int = tarfile.USTAR_FORMAT
-) -> Path:
+def write_tar(path: Path, samples: Mapping[str, bytes], format: int = tarfile.USTAR_FORMAT) -> Path:
     """A tar of `{key}.zarr.zip`; keys may hold folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=format) as tar:

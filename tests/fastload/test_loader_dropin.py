@@ -251,9 +251,10 @@ def test_dali_must_know_the_largest_batch() -> None:
         next(iter(loader))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("sample", [LOCATIONS, -LOCATIONS - 1])
-def test_a_sample_that_is_not_there(sample: int) -> None:
-    loader = DataLoader(dataset(), 2, sampler=[0, sample])
+def test_a_sample_that_is_not_there(engine: Any, sample: int) -> None:
+    loader = DataLoader(dataset(), 2, sampler=[0, 1, 0, sample], num_workers=1, engine=engine)
     with pytest.raises(IndexError, match=r"the sampler gave sample -?\d+, but the dataset has 21"):
         list(loader)
 

@@ -165,6 +165,10 @@ def test_set_epoch_chooses_the_next_one() -> None:
         assert loader.epoch == epoch
         assert flat(indices(loader)) == loader.order(epoch).tolist()
     assert flat(indices(loader)) == loader.order(1).tolist()
+    for _ in loader:
+        break
+    loader.set_epoch(2)  # the one that was left: from its start
+    assert flat(indices(loader)) == loader.order(2).tolist()
 
 
 def test_an_iteration_begins_with_its_first_batch() -> None:
