@@ -22,6 +22,10 @@ class Pool:
     def __init__(self) -> None:
         self._free: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
 
+    def __reduce__(self) -> tuple[type["Pool"], tuple[()]]:
+        """Free memory does not travel to another process."""
+        return Pool, ()
+
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Buffer":
         """A buffer with arbitrary content."""
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

@@ -56,6 +56,9 @@ def _check(path: Path, info: tarfile.TarInfo, size: int, suffix: str) -> None:
     if not 0 <= info.size <= size - info.offset_data:
         reason = f"{info.size} bytes are promised but the file ends at {size}"
         raise DataError(str(path), info.name, info.offset_data, reason)
+    if not info.name.isprintable():
+        reason = f"the name {info.name!r} is not plain text"
+        raise DataError(str(path), ascii(info.name), info.offset, reason)
     if info.name.endswith(suffix) and (not info.isreg() or info.issparse()):
         reason = f"expected a plain file, found tar type {info.type!r}"
         raise DataError(str(path), info.name, info.offset, reason)

@@ -1,4 +1,4 @@
-"""Tiny shards in the published layout, written by zarr, zipfile and tarfile; and read back by zarr."""
+"""Tiny shards in the published layout, written by zarr, zipfile and tarfile; read by zarr."""
 
 import io
 import tarfile

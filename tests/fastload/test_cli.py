@@ -19,23 +19,17 @@ def folder(root: Path, modality: str = "S2L1C") -> Path:
 
 @pytest.mark.timeout(120)
 def test_index_below_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every folder of tars, in processes; then there is nothing left to do."""
-    make.write(tmp_path, ["S2L1C", "S1GRD"])
-    assert main(["index", str(tmp_path), "--workers", "1"]) == 0
-    out = capsys.readouterr().out
+    """Folder after folder, in processes, whose errors reach the command line whole."""
+    make.write(tmp_path, ["S2L1C", "S1GRD", "S2RGB"])
+    os.truncate(make.shard(tmp_path, "S2RGB", 2), 3000)
+    assert main(["index", str(tmp_path), "--workers", "1"]) == 1
+    said = capsys.readouterr()
     for modality in ("S2L1C", "S1GRD"):
-        assert f"{folder(tmp_path, modality)}: 6 samples in 2 shards" in out
+        assert f"{folder(tmp_path, modality)}: 6 samples in 2 shards" in said.out
         assert len(load(folder(tmp_path, modality) / FILE)) == 6
-
-
-@pytest.mark.timeout(120)
-def test_a_damaged_shard_is_a_sentence(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The error of a process reaches the command line whole."""
-    os.truncate(make.shard(tiny, number=2), 3000)
-    assert main(["index", str(folder(tiny)), "--workers", "1"]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
+    error = said.err.splitlines()[-1]
     assert error.startswith("fastload index: ")
-    assert str(make.shard(tiny, number=2)) in error
+    assert str(make.shard(tmp_path, "S2RGB", 2)) in error
     assert "the file ends at 3000" in error
 
 

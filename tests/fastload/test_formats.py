@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numcodecs import GZip, LZMA, Blosc, Delta, Zlib, Zstd
+from numcodecs import LZMA, Blosc, Delta, GZip, Zlib, Zstd
 
 from fastload import SSL4EOS12, DataError
 from fastload.profile import Stages
@@ -41,7 +41,7 @@ GRIDS = {
     "uneven everywhere": (3, 2, 7, 10),
     "larger than the array": (6, 5, 40, 40),
 }
-DTYPES = "<i2 >i2 <u2 >u2 |u1 |i1 <i4 >i4 <f2 >f2 <f4 >f4 <f8 >f8".split()
+DTYPES = ["|u1", "|i1", *(o + t for t in ("i2", "u2", "i4", "f2", "f4", "f8") for o in "<>")]
 
 
 def check(root: Path, content: bytes, key: str = "0000003", **options: Any) -> SSL4EOS12:

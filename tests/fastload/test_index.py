@@ -223,12 +223,24 @@ def test_a_damaged_index_is_built_anew(
     check_pixels(ds)
 
 
+def unreadable(ds: SSL4EOS12) -> list[DataError]:
+    """Errors of the samples that cannot be read; the pixels of the others must be right."""
+    errors = []
+    for i, key in enumerate(ds.keys):
+        try:
+            image = ds.read("S2L1C", i)
+        except DataError as error:
+            errors.append(error)
+        else:
+            assert make.same(image, make.pixels(f"S2L1C {int(key)}"))
+    return errors
+
+
 def test_no_byte_of_the_index_is_trusted(tiny: Path, reopen: Open) -> None:
     """Any flipped byte is found: at opening, or at the first use of the chunk table."""
     reopen(tiny)
     path = folder(tiny) / FILE
     sound = path.read_bytes()
-    truth = {k: make.pixels(f"S2L1C {int(k)}") for k in make.KEYS}
     found_at_opening = 0
     for at in range(0, len(sound), 29):
         data = bytearray(sound)
@@ -238,13 +250,10 @@ def test_no_byte_of_the_index_is_trusted(tiny: Path, reopen: Open) -> None:
             warnings.simplefilter("always")
             ds = reopen(tiny)
         found_at_opening += bool(caught)
-        for i, key in enumerate(make.KEYS):
-            assert ds.keys[i].decode() == key
-            try:
-                assert make.same(ds.read("S2L1C", i), truth[key])
-            except DataError as error:
-                assert "index is damaged" in str(error)
-                assert error.shard == str(path)
+        assert [k.decode() for k in ds.keys] == list(make.KEYS)
+        for error in unreadable(ds):
+            assert "index is damaged" in str(error)
+            assert error.shard == str(path)
     assert 0 < found_at_opening < len(sound) / 29
 
 
