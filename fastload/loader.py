@@ -56,7 +56,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         timeout, worker_init_fn, multiprocessing_context, generator, persistent_workers,
             pin_memory_device, in_order: as torch's for other datasets. They say nothing to threads
             and to an order that has a seed, and are ignored for fastload datasets.
-        prefetch_factor: batches that are made ahead, 2 by default. Torch's is per worker.
+        prefetch_factor: batches that are made ahead. Torch's is per worker.
         seed: 64-bit seed of the order and of every view.
         engine: "threads": threads read, decode and render. "dali": DALI's threads move the
             compressed bytes, and threads decode and render; it needs an extra. "auto": "threads",
@@ -78,7 +78,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self,
         dataset: torch.utils.data.Dataset[Any],
         batch_size: int | None = 1,
-        shuffle: bool | None = None,
+        shuffle: bool | None = False,
         sampler: torch.utils.data.Sampler[Any] | Iterable[Any] | None = None,
         batch_sampler: torch.utils.data.Sampler[list[Any]] | Iterable[list[Any]] | None = None,
         num_workers: int = 0,
@@ -90,7 +90,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         multiprocessing_context: Any = None,
         generator: torch.Generator | None = None,
         *,
-        prefetch_factor: int | None = None,
+        prefetch_factor: int | None = DEFAULT_PREFETCH,
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
@@ -119,10 +119,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "shuffle_window": shuffle_window != 0,
             }
             check_foreign(dataset, [name for name, is_given in given.items() if is_given])
+            # Torch refuses a number without workers, so the default is none there.
+            unasked = not num_workers and prefetch_factor == DEFAULT_PREFETCH
+            ahead = None if unasked else prefetch_factor
             super().__init__(
                 dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn,
                 pin_memory, drop_last, timeout, worker_init_fn, multiprocessing_context, generator,
-                prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
+                prefetch_factor=ahead, persistent_workers=persistent_workers,
                 pin_memory_device=pin_memory_device, in_order=in_order,
             )  # fmt: skip
             return

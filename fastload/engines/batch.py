@@ -198,13 +198,18 @@ class Assembler:
                 out = batch.buffers[name][0].array[slot]
                 layer.decode(sample, wanted, chunks, data, out, stages)
                 continue
-            pixels = self._scratch(name)[: len(wanted)]
-            layer.decode(sample, wanted, chunks, data, pixels, stages)
-            start = perf_counter()
-            for v, view in enumerate(ds.recipe.views if ds.recipe else ()):
-                out = batch.buffers[name][v].array[slot]
-                self._view(name, view, params[v], keep[name], v, wanted, pixels, out)
-            stages.views += perf_counter() - start
+            # A timestamp is rendered right after it was decoded, while the caches hold it.
+            parts = [(wanted, chunks, data)]
+            if layer.spec(sample).whole_rows:
+                parts = [([t], [c], [d]) for t, c, d in zip(wanted, chunks, data, strict=True)]
+            for timestamps, its_chunks, its_data in parts:
+                pixels = self._scratch(name)[: len(timestamps)]
+                layer.decode(sample, timestamps, its_chunks, its_data, pixels, stages)
+                start = perf_counter()
+                for v, view in enumerate(ds.recipe.views if ds.recipe else ()):
+                    out = batch.buffers[name][v].array[slot]
+                    self._view(name, view, params[v], keep[name], v, timestamps, pixels, out)
+                stages.views += perf_counter() - start
 
     def _view(
         self,
@@ -213,18 +218,20 @@ class Assembler:
         params: np.void,
         keep: NDArray[np.uint8] | None,
         v: int,
-        wanted: Sequence[int],
+        timestamps: Sequence[int],
         pixels: NDArray[Any],
         out: NDArray[Any],
     ) -> None:
-        """Render one view of one sample."""
+        """Render what a view shows of the decoded `timestamps`, which `pixels` holds."""
         recipe = self.dataset.recipe
         assert recipe is not None
         t = int(params["timestamp"])
         planes = out.view(np.uint16) if recipe.dtype != "float32" else out
         for i, stored in enumerate(self.dataset.stored_timestamps(name, t)):
+            if stored not in timestamps:
+                continue
             kernels.cpu.apply(
-                pixels[wanted.index(stored)],
+                pixels[timestamps.index(stored)],
                 params,
                 view,
                 self.dataset.scalings[name],

@@ -169,7 +169,11 @@ def _submit(
 def _fill(
     assembler: Assembler, batch: Batch, epoch: int, slot: int, arrays: list[NDArray[np.uint8]]
 ) -> None:
-    assembler.fill(batch, epoch, slot, _packed(assembler, batch, slot, arrays))
+    try:
+        packed = _packed(assembler, batch, slot, arrays)
+    except DataError:  # The worker comes upon it again, where it is handled.
+        packed = None
+    assembler.fill(batch, epoch, slot, packed)
 
 
 def _packed(
