@@ -31,9 +31,12 @@ def stream(
     batch: int,
     workers: int,
     engine: Literal["threads", "dali"] = "threads",
+    check_crc: bool = True,
 ) -> Stream:
-    """Batches of the loader, shuffled, with checksums verified; see `fastload.DataLoader`."""
-    dataset = SSL4EOS12(shards.root, shards.split, [shards.modality], recipe, progress=False)
+    """Batches of the loader, shuffled; see `fastload.DataLoader`."""
+    dataset = SSL4EOS12(
+        shards.root, shards.split, [shards.modality], recipe, check_crc=check_crc, progress=False
+    )
     order = RandomSampler(dataset, num_samples=STEPS * batch)
     loader = DataLoader(
         dataset, batch_size=batch, sampler=order, num_workers=workers, engine=engine, drop_last=True

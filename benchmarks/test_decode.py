@@ -50,6 +50,13 @@ def test_decode(run_race: RunRace, setup: Setup, shards: Shards) -> None:
                 note="the same by the DALI engine",
             ),
             Contestant(
+                "fastload, check_crc=False",
+                partial(ours.stream, *arguments, check_crc=False),
+                check_ours,
+                B,
+                note="what the checksums cost",
+            ),
+            Contestant(
                 "bare Blosc loop",
                 partial(bare_blosc.stream, shards, B, setup.workers, dtype),
                 check_bare,
@@ -60,5 +67,6 @@ def test_decode(run_race: RunRace, setup: Setup, shards: Shards) -> None:
         [
             Comparison("fastload", "bare Blosc loop", 0.9),
             Comparison("fastload, dali", "fastload", 0.9),
+            Comparison("fastload", "fastload, check_crc=False"),
         ],
     )

@@ -38,6 +38,16 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 philox_numba = numba.njit(inline="always")(philox)
 
 
+@numba.njit(nogil=True, cache=True)
+def _fill(out, first_block, view, sample, epoch, k0, k1):  # type: ignore[no-untyped-def]
+    """Blocks from `first_block` on into ``out [N, blocks, 4]``."""
+    for n in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            block = first_block + U64(b)
+            w0, w1, w2, w3 = philox_numba(block, view, sample[n], epoch, k0, k1)
+            out[n, b, 0], out[n, b, 1], out[n, b, 2], out[n, b, 3] = w0, w1, w2, w3
+
+
 def words(
     seed: int, epoch: int, sample: ArrayLike, view: int, first: int, count: int
 ) -> NDArray[np.uint64]:
@@ -64,16 +74,10 @@ def words(
             f"seed must be in [0, 2**64) and epoch and sample in [0, 2**32), got {seed=}, {epoch=}"
         )
     block0, block1 = first // 4, -(-(first + count) // 4)
-    blocks = np.arange(block0, block1, dtype=U64)[None, :]
-    out = philox(  # type: ignore[no-untyped-call]
-        blocks,
-        U64(view),
-        sample.astype(U64)[:, None],
-        U64(epoch),
-        U64(seed & 0xFFFFFFFF),
-        U64(seed >> 32),
-    )
-    flat = np.stack(np.broadcast_arrays(*out), axis=-1).reshape(len(sample), -1)
+    out = np.empty((len(sample), block1 - block0, 4), U64)
+    key = U64(seed & 0xFFFFFFFF), U64(seed >> 32)
+    _fill(out, U64(block0), U64(view), sample.astype(U64), U64(epoch), *key)
+    flat = out.reshape(len(sample), -1)
     return flat[:, first - 4 * block0 : first - 4 * block0 + count]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -314,6 +315,7 @@ def _resized_crop(
     return top, left, height, width
 
 
+@numba.njit(nogil=True, cache=True)
 def _exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exponential by its series in Horner form, for ``|x| < 2``.
 
