@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.half import load, store_row
-from kernels.lanes import LANES, aligned, copy, gather, gather_near, near, transposed
+from kernels.lanes import LANES, aligned, copy, gather, gather_near, near, transposed, weighted
 from kernels.tables import fold, gaussian, rows, taps
 from kernels.view import Scaling, View
 
@@ -91,7 +91,7 @@ def _view(  # type: ignore[no-untyped-def]
     flip_rows = params.flip_x if transpose else params.flip_y
     flip_columns = params.flip_y if transpose else params.flip_x
     half = gaussian(params.sigma)
-    kernel = half.astype(np.float32)
+    kernel = np.concatenate((half[:0:-1], half)).astype(np.float32)
     first, row_weight, row_total = rows(params.height, h, cubic, flip_rows, half)
     wide_index, wide_weight = taps(params.width, w, cubic, flip_columns)
     index = wide_index.astype(np.uint32)
@@ -102,13 +102,15 @@ def _view(  # type: ignore[no-untyped-def]
     contrast = params.contrast
     line = aligned(params.width + PADDING)
     line[:] = 0
-    padded = aligned(w + 2 * len(kernel))
+    padded = aligned(w + len(kernel))
     kept = aligned(params.height * w).reshape(params.height, w)
     sums = np.empty(w, np.float32)
     finished = aligned(w)
     plane = np.empty((h if staged else 0, w), np.float32)
     line_at, kept_at = line.ctypes.data, kept.ctypes.data
     relative_at, weight_at = relative.ctypes.data, column_weight.ctypes.data
+    row_weight_at, kernel_at = row_weight.ctypes.data, kernel.ctypes.data
+    padded_at, plane_at, finished_at = padded.ctypes.data, plane.ctypes.data, finished.ctypes.data
     plain = params.width == w and params.height == h and len(kernel) == 1 and contrast == 1
     for c in range(1 if params.gray else C):
         last = C if params.gray else c + 1
@@ -132,7 +134,8 @@ def _view(  # type: ignore[no-untyped-def]
                 if contrast != 1:
                     _add_scaled(sums, row_total[y], row)
                 if len(kernel) > 1:
-                    _blur_row(row, kernel, padded)
+                    at = kept_at + 4 * w * y
+                    _blur_row(row, at, kernel, kernel_at, padded, padded_at)
             gain, bias = _affine(sums, h * w, params.brightness, contrast)
         for y in range(h):
             row = plane[y] if staged else finished
@@ -142,7 +145,10 @@ def _view(  # type: ignore[no-untyped-def]
                 if gain != 1:
                     _scale(row, gain)
             else:
-                _combine(kept, first, row_weight, y, gain, bias, row)
+                at = plane_at + 4 * w * y if staged else finished_at
+                _combine(
+                    kept, kept_at, first, row_weight, row_weight_at, y, gain, bias, row, at
+                )
             if params.solarize == params.solarize:
                 _solarize(row, params.solarize, params.solarize_dark)
             if not staged:
@@ -228,59 +234,42 @@ def _affine(sums, pixels, brightness, contrast):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _blur_row(row, half, padded):  # type: ignore[no-untyped-def]
+def _blur_row(row, row_at, kernel, kernel_at, padded, padded_at):  # type: ignore[no-untyped-def]
     """Blur a row in place: a sum of shifted copies of the row padded by reflection.
 
-    Unsigned indices spare the loops the handling of negative ones; slices would cost a reference
-    count each.
+    Unsigned indices spare the loops the handling of negative ones.
     """
-    w, r = U(row.shape[0]), U(half.shape[0] - 1)
+    n, K, r = row.shape[0], kernel.shape[0], kernel.shape[0] // 2
+    w = U(n)
     for x in range(w):
-        padded[r + x] = row[x]
-    for i in range(1, r + U(1)):
-        padded[r - i] = row[fold(-np.int64(i), row.shape[0])]
-        padded[r + w - U(1) + i] = row[fold(row.shape[0] - 1 + np.int64(i), row.shape[0])]
-    w0, w1 = half[0], half[1]
-    for x in range(w):
-        row[x] = w0 * padded[r + x] + w1 * (padded[r - U(1) + x] + padded[r + U(1) + x])
-    k = U(2)
-    while k + U(1) <= r:
-        w0, w1 = half[k], half[k + U(1)]
-        a, b, c, d = r - k, r + k, r - k - U(1), r + k + U(1)
-        for x in range(w):
-            row[x] += w0 * (padded[a + x] + padded[b + x]) + w1 * (padded[c + x] + padded[d + x])
-        k += U(2)
-    if k == r:
-        w0, a, b = half[k], r - k, r + k
-        for x in range(w):
-            row[x] += w0 * (padded[a + x] + padded[b + x])
+        padded[U(r) + x] = row[x]
+    for i in range(1, r + 1):
+        padded[r - i] = row[fold(-i, n)]
+        padded[r + n - 1 + i] = row[fold(n - 1 + i, n)]
+    one, zero = np.float32(1), np.float32(0)
+    for x in range(weighted(padded_at, 4, kernel_at, K, one, zero, row_at, n), n):
+        total = zero
+        for k in range(K):
+            total += kernel[k] * padded[x + k]
+        row[x] = total
 
 
 @_jit
-def _combine(kept, first, weight, o, gain, bias, row):  # type: ignore[no-untyped-def]
+def _combine(kept, kept_at, first, weight, weight_at, o, gain, bias, row, row_at):  # type: ignore[no-untyped-def]
     """Output row `o`: kept rows from ``first[o]`` on, weighted; then gain and bias."""
-    K, w, o, y = U(weight.shape[1]), U(row.shape[0]), U(o), U(first[o])
-    near, w0 = kept[y], gain * weight[o, 0]
-    if K == 1:
-        for x in range(row.shape[0]):
-            row[x] = w0 * near[x] + bias
+    K, w = weight.shape[1], row.shape[0]
+    if K == 2:  # Two contiguous rows are simple enough for the compiler.
+        near, far = kept[first[o]], kept[first[o] + 1]
+        w0, w1 = gain * weight[o, 0], gain * weight[o, 1]
+        for x in range(w):
+            row[x] = w0 * near[x] + w1 * far[x] + bias
         return
-    far, w1 = kept[y + U(1)], gain * weight[o, 1]
-    for x in range(row.shape[0]):
-        row[x] = w0 * near[x] + w1 * far[x] + bias
-    k = U(2)
-    while k + U(3) < K:
-        w0, w1 = gain * weight[o, k], gain * weight[o, k + U(1)]
-        w2, w3 = gain * weight[o, k + U(2)], gain * weight[o, k + U(3)]
-        a, b, c, d = y + k, y + k + U(1), y + k + U(2), y + k + U(3)
-        for x in range(w):
-            row[x] += w0 * kept[a, x] + w1 * kept[b, x] + w2 * kept[c, x] + w3 * kept[d, x]
-        k += U(4)
-    while k < K:
-        w0, a = gain * weight[o, k], y + k
-        for x in range(w):
-            row[x] += w0 * kept[a, x]
-        k += U(1)
+    rows_at, weights_at = kept_at + 4 * w * first[o], weight_at + 4 * K * o
+    for x in range(weighted(rows_at, 4 * w, weights_at, K, gain, bias, row_at, w), w):
+        total = np.float32(0)
+        for k in range(K):
+            total += weight[o, k] * kept[first[o] + k, x]
+        row[x] = gain * total + bias
 
 
 @_jit

@@ -161,14 +161,14 @@ def _submit(
     """Hand each sample's bytes to a worker."""
     tasks = []
     for slot in range(len(batch.ids)):
-        arrays = [np.asarray(moved[k][slot]) for k in range(outputs)]
-        tasks.append(pool.submit(_fill, assembler, batch, epoch, slot, arrays))
+        tasks.append(pool.submit(_fill, assembler, batch, epoch, slot, moved, outputs))
     return tasks
 
 
 def _fill(
-    assembler: Assembler, batch: Batch, epoch: int, slot: int, arrays: list[NDArray[np.uint8]]
+    assembler: Assembler, batch: Batch, epoch: int, slot: int, moved: Any, outputs: int
 ) -> None:
+    arrays = [np.asarray(moved[k][slot]) for k in range(outputs)]
     try:
         packed = _packed(assembler, batch, slot, arrays)
     except DataError:  # The worker comes upon it again, where it is handled.
