@@ -112,17 +112,24 @@ def _view(  # type: ignore[no-untyped-def]
     row_weight_at, kernel_at = row_weight.ctypes.data, kernel.ctypes.data
     padded_at, plane_at, finished_at = padded.ctypes.data, plane.ctypes.data, finished.ctypes.data
     plain = params.width == w and params.height == h and len(kernel) == 1 and contrast == 1
+    left, right = params.left, params.left + params.width
     for c in range(1 if params.gray else C):
         last = C if params.gray else c + 1
         if not params.gray and not keep[c]:
             _put_zero(out, c, channels_last)
             continue
+        offset, scale = scaling[0][c], scaling[1][c]
+        low, high = scaling[2][c], scaling[3][c]
         if plain:
             gain, bias = params.brightness, np.float32(0)
         else:
             sums[:] = 0
             for y in range(params.height):
-                _source_line(source, c, y, params, scaling, line)
+                # Not a function of its own: so many arguments would cost as much as the row.
+                if params.gray:
+                    _mean_line(source, params.top + y, params.left, params.width, scaling, line)
+                else:
+                    _line(source[c, params.top + y, left:right], offset, scale, low, high, line)
                 row = kept[y]
                 if params.width == w:
                     copy(line, flip_columns, row)
@@ -140,15 +147,17 @@ def _view(  # type: ignore[no-untyped-def]
         for y in range(h):
             row = plane[y] if staged else finished
             if plain:
-                _source_line(source, c, first[y], params, scaling, line)
+                top = params.top + first[y]
+                if params.gray:
+                    _mean_line(source, top, params.left, params.width, scaling, line)
+                else:
+                    _line(source[c, top, left:right], offset, scale, low, high, line)
                 copy(line, flip_columns, row)
                 if gain != 1:
                     _scale(row, gain)
             else:
                 at = plane_at + 4 * w * y if staged else finished_at
-                _combine(
-                    kept, kept_at, first, row_weight, row_weight_at, y, gain, bias, row, at
-                )
+                _combine(kept, kept_at, first, row_weight, row_weight_at, y, gain, bias, row, at)
             if params.solarize == params.solarize:
                 _solarize(row, params.solarize, params.solarize_dark)
             if not staged:
@@ -169,22 +178,9 @@ PADDING = 64
 
 
 @_jit
-def _source_line(source, c, y, params, scaling, line):  # type: ignore[no-untyped-def]
-    """Radiometry of row `y` of the crop: of band `c`, or of the bands' mean for a gray view."""
-    if params.gray:
-        _mean_line(source, params.top + y, params.left, params.width, scaling, line)
-    else:
-        _line(source[c, params.top + y], params.left, params.width, scaling, c, line)
-
-
-@_jit
-def _line(pixels, left, width, scaling, c, line):  # type: ignore[no-untyped-def]
+def _line(pixels, offset, scale, low, high, line):  # type: ignore[no-untyped-def]
     """Radiometry of one band's row of the crop."""
-    offset, scale = scaling[0][c], scaling[1][c]
-    low, high = scaling[2][c], scaling[3][c]
-    pixels = pixels[left : left + width]
-    line = line[:width]
-    for x in range(width):
+    for x in range(pixels.shape[0]):
         # Selects instead of min and max: they compile to one instruction and let NaN through.
         v = (load(pixels[x]) - offset) * scale
         v = low if v < low else v

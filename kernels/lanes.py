@@ -230,9 +230,7 @@ def _weighted_group(
         return _context.get_dummy_value()
 
     address, number = types.intp, types.float32
-    signature = types.void(
-        address, address, address, address, number, number, address, vectors
-    )
+    signature = types.void(address, address, address, address, number, number, address, vectors)
     return signature, generate
 
 
