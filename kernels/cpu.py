@@ -156,8 +156,15 @@ def _view(  # type: ignore[no-untyped-def]
                 if gain != 1:
                     _scale(row, gain)
             else:
-                at = plane_at + 4 * w * y if staged else finished_at
-                _combine(kept, kept_at, first, row_weight, row_weight_at, y, gain, bias, row, at)
+                if row_weight.shape[1] == 2:
+                    o = first[y]
+                    w0, w1 = gain * row_weight[y, 0], gain * row_weight[y, 1]
+                    _lerp(kept[o], kept[o + 1], w0, w1, bias, row)
+                else:
+                    at = plane_at + 4 * w * y if staged else finished_at
+                    _combine(
+                        kept, kept_at, first, row_weight, row_weight_at, y, gain, bias, row, at
+                    )
             if params.solarize == params.solarize:
                 _solarize(row, params.solarize, params.solarize_dark)
             if not staged:
@@ -251,15 +258,16 @@ def _blur_row(row, row_at, kernel, kernel_at, padded, padded_at):  # type: ignor
 
 
 @_jit
+def _lerp(near, far, w0, w1, bias, row):  # type: ignore[no-untyped-def]
+    """Output row of two kept rows, simple enough for the compiler."""
+    for x in range(row.shape[0]):
+        row[x] = w0 * near[x] + w1 * far[x] + bias
+
+
+@_jit
 def _combine(kept, kept_at, first, weight, weight_at, o, gain, bias, row, row_at):  # type: ignore[no-untyped-def]
     """Output row `o`: kept rows from ``first[o]`` on, weighted; then gain and bias."""
     K, w = weight.shape[1], row.shape[0]
-    if K == 2:  # Two contiguous rows are simple enough for the compiler.
-        near, far = kept[first[o]], kept[first[o] + 1]
-        w0, w1 = gain * weight[o, 0], gain * weight[o, 1]
-        for x in range(w):
-            row[x] = w0 * near[x] + w1 * far[x] + bias
-        return
     rows_at, weights_at = kept_at + 4 * w * first[o], weight_at + 4 * K * o
     for x in range(weighted(rows_at, 4 * w, weights_at, K, gain, bias, row_at, w), w):
         total = np.float32(0)
