@@ -61,9 +61,10 @@ class View:
     center: bool = False
     """Crop at the centre (the whole source where `scale` is given), without a draw."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    timestamp: Literal["independent", "same", "distinct", "all"] | int = "independent"
+    timestamp: Literal["independent", "same", "distinct", "as_first", "all"] | int = "independent"
     """`independent`: each view draws one; `same`: one draw shared by the views that say so;
-    `distinct`: such views of a sample take different ones; `all`; or an index."""
+    `distinct`: such views of a sample take different ones; `as_first`: that of the sample's first
+    view; `all`; or an index."""
     hflip: float = 0.0
     vflip: float = 0.0
     d4: float = 0.0
@@ -108,7 +109,7 @@ class View:
         if isinstance(self.timestamp, int):
             if self.timestamp < 0:
                 raise ValueError(f"View.timestamp must not be negative, got {self.timestamp}")
-        elif self.timestamp not in ("independent", "same", "distinct", "all"):
+        elif self.timestamp not in ("independent", "same", "distinct", "as_first", "all"):
             raise ValueError(f"View.timestamp: unknown policy {self.timestamp!r}")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"View.interpolation: unknown kind {self.interpolation!r}")
@@ -235,6 +236,8 @@ def _timestamps(
     """Timestamp of each view ``[N, V]``; -1 is all."""
     out = np.empty((len(samples), len(views)), np.int64)
     distinct = [v for v, view in enumerate(views) if view.timestamp == "distinct"]
+    if views[0].timestamp in ("as_first", "all") and any(v.timestamp == "as_first" for v in views):
+        raise ValueError("timestamp 'as_first' needs a first view that shows one timestamp")
     if len(distinct) > timestamps:
         raise ValueError(
             f"{len(distinct)} views want distinct timestamps, but there are {timestamps}"
@@ -249,6 +252,8 @@ def _timestamps(
             out[:, v] = choice(shared[:, 0], timestamps)
         elif view.timestamp == "distinct":
             out[:, v] = permutation[:, distinct.index(v)]
+        elif view.timestamp == "as_first":
+            out[:, v] = out[:, 0]
         elif view.timestamp == "all":
             out[:, v] = -1
         else:

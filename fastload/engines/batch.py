@@ -94,23 +94,24 @@ class Assembler:
             slots.append(((m.timestamps, *shape) if view.timestamp == "all" else shape, self._bits))
         return slots
 
-    def wanted(self, modality: str, params: NDArray[np.void] | None) -> Sequence[int]:
-        """The timestamps of a modality that a sample's views need, ascending, each once."""
-        if params is None:
+    def wanted(self, batch: Batch, slot: int, modality: str) -> Sequence[int]:
+        """The timestamps of a modality that a slot's views need, ascending, each once."""
+        if batch.params is None:
             return range(self.dataset.modalities[modality].timestamps)
         needed = {
             t
-            for drawn in params["timestamp"].tolist()
+            for drawn in batch.params[slot]["timestamp"].tolist()
             for t in self.dataset.stored_timestamps(modality, drawn)
         }
         return sorted(needed)
 
     def chunks(self, batch: Batch, slot: int) -> dict[str, list[Chunk]]:
         """The chunks that a slot needs, by modality."""
-        params = None if batch.params is None else batch.params[slot]
         sample = int(batch.ids[slot])
-        layers = self.dataset.layers
-        return {n: layer.chunks(sample, self.wanted(n, params)) for n, layer in layers.items()}
+        return {
+            name: layer.chunks(sample, self.wanted(batch, slot, name))
+            for name, layer in self.dataset.layers.items()
+        }
 
     def fill(self, batch: Batch, epoch: int, slot: int, packed: Packed | None = None) -> None:
         """Read (unless `packed` holds the bytes), decode and render one slot.
@@ -119,41 +120,44 @@ class Assembler:
             DataError: where the sample cannot be read and `on_error` is "raise".
         """
         stages = self.profile.stages()
-        sample = int(batch.ids[slot])
-        params = None if batch.params is None else batch.params[slot]
-        keep = {n: None if k is None else k[slot] for n, k in batch.keep.items()}
         try:
-            self._render(batch, slot, sample, params, keep, packed, stages)
+            self._render(batch, slot, packed, stages)
         except DataError as error:
-            self._replace(batch, epoch, slot, sample, error, stages)
+            self._replace(batch, epoch, slot, error, stages)
         stages.samples += 1
         batch.finished_at = perf_counter()
 
     def _replace(
-        self, batch: Batch, epoch: int, slot: int, sample: int, error: DataError, stages: Stages
+        self, batch: Batch, epoch: int, slot: int, error: DataError, stages: Stages
     ) -> None:
         """Put a sound sample into the slot: the first of a fixed sequence of candidates."""
+        sample = int(batch.ids[slot])
         if self.on_error == "raise":
             self._note(epoch, sample, error, None)
             raise error
-        ds = self.dataset
         drawn = words(self.seed, epoch, [sample], REPLACE, 0, MOST_ATTEMPTS)[0]
-        for candidate in choice(drawn, len(ds)).tolist():
-            ids = np.array([candidate])
-            params = None if ds.recipe is None else ds.draw(ids, self.seed, epoch)[0]
-            kept = {} if ds.recipe is None else ds.keep(ids, self.seed, epoch)
-            keep = {n: None if k is None else k[0] for n, k in kept.items()}
+        for candidate in choice(drawn, len(self.dataset)).tolist():
+            self._redraw(batch, epoch, slot, candidate)
             try:
-                self._render(batch, slot, candidate, params, keep, None, stages)
+                self._render(batch, slot, None, stages)
             except DataError:
                 continue
-            batch.ids[slot] = candidate
-            if batch.params is not None:
-                batch.params[slot] = params
             self._note(epoch, sample, error, candidate)
             return
         self._note(epoch, sample, error, None)
         raise error
+
+    def _redraw(self, batch: Batch, epoch: int, slot: int, sample: int) -> None:
+        """Let a slot show another sample."""
+        ids = np.array([sample])
+        batch.ids[slot] = sample
+        if batch.params is None:
+            return
+        batch.params[slot] = self.dataset.draw(ids, self.seed, epoch)[0]
+        for name, kept in self.dataset.keep(ids, self.seed, epoch).items():
+            mine = batch.keep[name]
+            if kept is not None and mine is not None:
+                mine[slot] = kept[0]
 
     def _note(self, epoch: int, sample: int, error: DataError, replaced_by: int | None) -> None:
         """Count an error and append it to the report file."""
@@ -179,22 +183,14 @@ class Assembler:
             except OSError as problem:  # must not hide what is wrong with the data
                 warnings.warn(f"the error report {self.report}: {problem}", stacklevel=2)
 
-    def _render(
-        self,
-        batch: Batch,
-        slot: int,
-        sample: int,
-        params: NDArray[np.void] | None,
-        keep: dict[str, NDArray[np.uint8] | None],
-        packed: Packed | None,
-        stages: Stages,
-    ) -> None:
-        ds = self.dataset
+    def _render(self, batch: Batch, slot: int, packed: Packed | None, stages: Stages) -> None:
+        """Fill a slot with what its sample and parameters say."""
+        ds, sample = self.dataset, int(batch.ids[slot])
         for name, layer in ds.layers.items():
-            wanted = self.wanted(name, params)
+            wanted = self.wanted(batch, slot, name)
             chunks = layer.chunks(sample, wanted)
             data = [layer.fetch(c) for c in chunks] if packed is None else packed[name]
-            if params is None:
+            if batch.params is None:
                 out = batch.buffers[name][0].array[slot]
                 layer.decode(sample, wanted, chunks, data, out, stages)
                 continue
@@ -202,13 +198,15 @@ class Assembler:
             parts = [(wanted, chunks, data)]
             if layer.spec(sample).whole_rows:
                 parts = [([t], [c], [d]) for t, c, d in zip(wanted, chunks, data, strict=True)]
+            kept = batch.keep[name]
             for timestamps, its_chunks, its_data in parts:
                 pixels = self._scratch(name)[: len(timestamps)]
                 layer.decode(sample, timestamps, its_chunks, its_data, pixels, stages)
                 start = perf_counter()
                 for v, view in enumerate(ds.recipe.views if ds.recipe else ()):
                     out = batch.buffers[name][v].array[slot]
-                    self._view(name, view, params[v], keep[name], v, timestamps, pixels, out)
+                    keep = None if kept is None else kept[slot]
+                    self._view(name, view, batch.params[slot, v], keep, v, timestamps, pixels, out)
                 stages.views += perf_counter() - start
 
     def _view(
