@@ -1,6 +1,8 @@
 """The last steps of a batch: page-locked or not, onto the device, or apart into samples."""
 
+import os
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,13 +21,34 @@ def can_pin() -> bool:
     return accelerator is not None and accelerator.type != "mps"
 
 
-def to_device(value: Any, device: torch.device) -> Any:
-    """A batch, or a part of it, with its tensors on a device."""
-    if isinstance(value, dict):
-        return {name: to_device(v, device) for name, v in value.items()}
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    return [to_device(v, device) for v in value] if isinstance(value, list) else value
+def resolved(device: str | torch.device) -> torch.device:
+    """A device, with its number: "cuda" is that of torchrun's `LOCAL_RANK`, or else the current.
+
+    Raises:
+        ValueError: where there is no such GPU.
+    """
+    wanted = torch.device(device)
+    if wanted.type != "cuda":
+        return wanted
+    if not torch.cuda.is_available():
+        raise ValueError(f"device is {str(device)!r}, but torch finds no GPU here")
+    numbered = str(wanted) != "cuda"
+    local = os.environ.get("LOCAL_RANK", torch.cuda.current_device())
+    index = wanted.index if numbered else int(local)
+    if index >= torch.cuda.device_count():
+        raise ValueError(f"device cuda:{index}: there are {torch.cuda.device_count()} GPUs here")
+    return torch.device("cuda", index)
+
+
+def moved(batch: dict[str, Any], pixels: Iterable[str], device: torch.device) -> dict[str, Any]:
+    """A batch with the tensors of some modalities on a device."""
+    to = {
+        name: [t.to(device, non_blocking=True) for t in batch[name]]
+        if isinstance(batch[name], list)
+        else batch[name].to(device, non_blocking=True)
+        for name in pixels
+    }
+    return batch | to
 
 
 def sample_of(batch: Any, b: int) -> dict[str, Any]:

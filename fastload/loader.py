@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from fastload.arguments import check, check_fast, check_foreign
 from fastload.cache import folder
 from fastload.datasets.base import Dataset
-from fastload.delivery import can_pin, sample_of, to_device
+from fastload.delivery import can_pin, moved, resolved, sample_of
 from fastload.engines import Assembler, Engine
-from fastload.engines.dali import DaliEngine
+from fastload.engines.dali import DaliEngine, has_dali
+from fastload.engines.device import DeviceSide, open_side
+from fastload.engines.device_batch import DeviceAssembler
 from fastload.engines.memory import Pinned, Pool
 from fastload.engines.threads import ThreadEngine
 from fastload.plan import Plan, Step
@@ -58,16 +60,21 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             and to an order that has a seed, and are ignored for fastload datasets.
         prefetch_factor: batches that are made ahead. Torch's is per worker.
         seed: 64-bit seed of the order and of every view.
-        engine: "threads": threads read, decode and render. "dali": DALI's threads move the
-            compressed bytes, and threads decode and render; it needs an extra. "auto": "threads",
-            which is the faster one on a CPU. All give the same batches.
-        device: where the tensors are delivered.
+        engine: "threads": threads read and decode. "dali": DALI moves the compressed bytes; it
+            needs an extra. On a CPU threads then decode and render; on a GPU the views are made
+            there by both, and the decoding too by "dali". "auto": "dali" on a GPU where it is
+            installed, else "threads", which is the faster one on a CPU. All give the same batches.
+        device: where the pixels are delivered. What describes them (`index`, `time`, ...) stays in
+            host memory, so that looking at it never waits for a GPU. "cuda" is the GPU of
+            torchrun's `LOCAL_RANK`, where that is set.
         rank, world_size: default to torch.distributed's as soon as there is a process group, and to
             0 and 1 before.
         on_error: "raise", or "replace" an unreadable sample by a sound one.
         error_report: file that gets a JSON line per unreadable sample; in the cache by default.
         shuffle_window: number of shards that are mixed at a time, for stores where random access is
             dear; 0 is a full permutation.
+        device_cache: bytes of GPU memory that may keep decoded samples, with all their dates, from
+            one epoch to the next. Their views are drawn and made there, and nothing is read.
 
     Raises:
         ValueError: names the argument that does not fit.
@@ -102,12 +109,15 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         on_error: Literal["raise", "replace"] = "raise",
         error_report: str | Path | None = None,
         shuffle_window: int = 0,
+        device_cache: int = 0,
     ) -> None:
-        self.seed, self.engine, self.device = seed, engine, torch.device(device)
+        self.seed, self.engine = seed, engine
+        self.device_cache = device_cache
         self.rank, self.world_size = rank, world_size
         self.on_error, self.error_report = on_error, error_report
         self.shuffle, self.shuffle_window = bool(shuffle), shuffle_window
         self.is_fast = isinstance(dataset, Dataset)
+        self.device = resolved(device) if self.is_fast else torch.device(device)
         self._epoch, self._step, self._started, self._turn = 0, 0, False, 0
         check(engine, on_error, rank, world_size)
         if not isinstance(dataset, Dataset):
@@ -117,6 +127,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "on_error": on_error != "raise",
                 "error_report": error_report is not None,
                 "shuffle_window": shuffle_window != 0,
+                "device_cache": device_cache != 0,
             }
             check_foreign(dataset, [name for name, is_given in given.items() if is_given])
             # Torch refuses a number without workers, so the default is none there.
@@ -168,6 +179,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         )
         self.profile = Profile()
         self._memory: Pool | Pinned | None = None
+        self._side: DeviceSide | None = None
         # Accelerate leaves a loader alone that is marked so (this one already splits its batches
         # over ranks and delivers them on the device), and keeps its state.
         self._is_accelerate_prepared = self.use_stateful_dataloader = True
@@ -329,22 +341,31 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _assembler(self) -> Assembler:
         report = Path(self.error_report) if self.error_report else None
+        if self.device.type == "cuda":
+            self._side = self._side or open_side(
+                self._data, self.device, self._engine_name == "dali", self.device_cache
+            )
+            return DeviceAssembler(self._side, self.seed, self.profile, self.on_error, report)
         if self._memory is None:
             self._memory = Pinned() if self.pin_memory and can_pin() else Pool()
         return Assembler(self._data, self.seed, self.profile, self.on_error, report, self._memory)
 
     def _delivered(self, batch: dict[str, Any]) -> Any:
-        start = perf_counter()
-        if self.device.type != "cpu":
-            batch = to_device(batch, self.device)
-        self.profile.stages().copy += perf_counter() - start
+        if self.device.type not in ("cpu", "cuda"):  # an engine has no part in these
+            batch = moved(batch, self._data.modalities, self.device)
         if self.collate_fn is torch.utils.data.default_collate:
             return batch
         return self.collate_fn([sample_of(batch, b) for b in range(len(batch["key"]))])
 
+    @property
+    def _engine_name(self) -> str:
+        if self.engine != "auto":
+            return self.engine
+        return "dali" if self.device.type == "cuda" and has_dali() else "threads"
+
     def _engine(self) -> Engine:
         depth = self.prefetch_factor or DEFAULT_PREFETCH
-        if self.engine != "dali":
+        if self._engine_name != "dali":
             return ThreadEngine(self.num_workers, depth)
         largest = self.plan.batch_size if self._chosen is None else self._chosen.largest()
         return DaliEngine(self.num_workers, depth, largest)
@@ -363,12 +384,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         - `errors`, `replaced`: unreadable samples, and how many of them were replaced;
           `error_report`: the file that lists them.
         - `verdict`: one line on what limits the run; `engine`, `workers`: what did the work.
+        - On a GPU `device_bytes`: its memory for the cache and for the largest batch in the making;
+          `pixels`: how many pixels of the views show NaN, infinity or no data. Reading these waits
+          for the GPU.
         """
         self._need_fast("stats")
         return self.profile.summary() | {
-            "engine": "dali" if self.engine == "dali" else "threads",
+            "engine": self._engine_name,
             "workers": self.num_workers,
             "error_report": str(self.error_report),
+            **({} if self._side is None else self._side.summary()),
         }
 
 

@@ -77,7 +77,7 @@ def words(
     out = np.empty((len(sample), block1 - block0, 4), U64)
     key = U64(seed & 0xFFFFFFFF), U64(seed >> 32)
     _fill(out, U64(block0), U64(view), sample.astype(U64), U64(epoch), *key)
-    flat = out.reshape(len(sample), -1)
+    flat = out.reshape(len(sample), 4 * (block1 - block0))
     return flat[:, first - 4 * block0 : first - 4 * block0 + count]
 
 

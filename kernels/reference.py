@@ -93,3 +93,37 @@ def solarize(y: Plane, threshold: float, dark: bool) -> Plane:
     if np.isnan(threshold):
         return y
     return np.where(y < threshold if dark else y >= threshold, 1 - y, y)
+
+
+def count(
+    source: NDArray[np.generic],
+    params: np.void,
+    view: View,
+    keep: NDArray[np.uint8] | None = None,
+    nodata: float | None = None,
+) -> NDArray[np.int64]:
+    """Count the output pixels whose nearest source pixel is NaN, infinite, or `nodata`.
+
+    Nearest is, along each axis, the tap with the largest weight; the first of equals.
+
+    Args:
+        source, params, view, keep: as `apply`. Dropped bands do not count, except in a gray view,
+            which is made of all bands.
+        nodata: pixel value that means nothing was seen; None for none.
+
+    Returns:
+        int64 ``[3]``: how many, over all bands.
+    """
+    h, w = view.shape
+    at = []
+    for start, n_in, n_out in (
+        (params["top"], params["height"], h),
+        (params["left"], params["width"], w),
+    ):
+        index, weight = taps(int(n_in), n_out, view.interpolation)
+        at.append(start + index[np.arange(n_out), weight.argmax(axis=1)])
+    near = source[:, at[0][:, None], at[1]]
+    if keep is not None and not params["gray"]:
+        near = near[keep != 0]
+    missing = 0 if nodata is None else int((near == nodata).sum())
+    return np.array([np.isnan(near).sum(), np.isinf(near).sum(), missing], np.int64)

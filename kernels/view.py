@@ -183,7 +183,7 @@ def draw(
     """
     samples = np.atleast_1d(np.asarray(samples))
     params = np.zeros((len(samples), len(views)), VIEW_PARAMS)
-    params["timestamp"] = _timestamps(views, seed, epoch, samples, timestamps)
+    params["timestamp"] = draw_timestamps(views, seed, epoch, samples, timestamps)
     for v, view in enumerate(views):
         w = words(seed, epoch, samples, v, 0, _BANDS)
         u = uniform(w[:, :_CROP])
@@ -230,10 +230,10 @@ def draw_bands(
     return keep
 
 
-def _timestamps(
+def draw_timestamps(
     views: Sequence[View], seed: int, epoch: int, samples: NDArray[np.int64], timestamps: int
 ) -> NDArray[np.int64]:
-    """Timestamp of each view ``[N, V]``; -1 is all."""
+    """Draw only the timestamp of each view, ``[N, V]``; -1 is all. Arguments as of `draw`."""
     out = np.empty((len(samples), len(views)), np.int64)
     distinct = [v for v, view in enumerate(views) if view.timestamp == "distinct"]
     if views[0].timestamp in ("as_first", "all") and any(v.timestamp == "as_first" for v in views):

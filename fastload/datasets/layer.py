@@ -133,6 +133,27 @@ class Layer:
             out.byteswap(inplace=True)
         stages.bytes_out += out.nbytes
 
+    def verify(
+        self, sample: int, chunks: Sequence[Chunk], data: Sequence[Buffer | None], stages: Stages
+    ) -> None:
+        """Check fetched chunks that are decoded elsewhere.
+
+        Raises:
+            DataError: names shard, member, offset and reason.
+        """
+        for chunk, packed in zip(chunks, data, strict=True):
+            try:
+                self._checked(chunk, packed, stages)
+            except ValueError as error:
+                raise self._error(sample, chunk, str(error)) from error
+            stages.bytes_in += chunk.stored
+
+    def are_frames(self, sample: int, chunks: Sequence[Chunk]) -> bool:
+        """Whether each of the chunks lies in its shard as one Blosc frame of a whole timestamp."""
+        spec = self.spec(sample)
+        plain = spec.whole_rows and spec.disk_dtype.isnative and spec.codec.name == "blosc"
+        return plain and all(c.stored and c.method != DEFLATED for c in chunks)
+
     def _checked(self, chunk: Chunk, data: Buffer | None, stages: Stages) -> Buffer | None:
         """Content of the zip member, its CRC-32 compared with the zip directory's."""
         if data is None:

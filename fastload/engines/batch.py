@@ -35,15 +35,21 @@ Packed = dict[str, Sequence[Bytes | None]]
 class Batch:
     """One step in the making. Where a sample is replaced, its id and parameters are, too."""
 
+    epoch: int
     ids: NDArray[np.int64]
     params: NDArray[np.void] | None
     keep: dict[str, NDArray[np.uint8] | None]
     buffers: dict[str, list[Buffer | PinnedBuffer]] = field(default_factory=dict)
+    moved: Any = None
+    """Compressed bytes that an engine has moved, which must live as long as the batch."""
     finished_at: float = 0.0
 
 
 class Assembler:
     """Knows the dataset, the seed and what to do about errors. Safe in threads."""
+
+    device = torch.device("cpu")
+    """Where compressed bytes are wanted."""
 
     def __init__(
         self,
@@ -71,7 +77,7 @@ class Assembler:
         if ds.recipe is not None:
             params = ds.draw(ids, self.seed, epoch)
             keep = ds.keep(ids, self.seed, epoch)
-        return Batch(ids.copy(), params, keep)
+        return Batch(epoch, ids.copy(), params, keep)
 
     def allocate(self, batch: Batch) -> Batch:
         """Take the memory that the batch's slots are filled in."""
@@ -113,7 +119,7 @@ class Assembler:
             for name, layer in self.dataset.layers.items()
         }
 
-    def fill(self, batch: Batch, epoch: int, slot: int, packed: Packed | None = None) -> None:
+    def fill(self, batch: Batch, slot: int, packed: Packed | None = None) -> None:
         """Read (unless `packed` holds the bytes), decode and render one slot.
 
         Raises:
@@ -123,21 +129,19 @@ class Assembler:
         try:
             self._render(batch, slot, packed, stages)
         except DataError as error:
-            self._replace(batch, epoch, slot, error, stages)
+            self._replace(batch, slot, error, stages)
         stages.samples += 1
         batch.finished_at = perf_counter()
 
-    def _replace(
-        self, batch: Batch, epoch: int, slot: int, error: DataError, stages: Stages
-    ) -> None:
+    def _replace(self, batch: Batch, slot: int, error: DataError, stages: Stages) -> None:
         """Put a sound sample into the slot: the first of a fixed sequence of candidates."""
-        sample = int(batch.ids[slot])
+        epoch, sample = batch.epoch, int(batch.ids[slot])
         if self.on_error == "raise":
             self._note(epoch, sample, error, None)
             raise error
         drawn = words(self.seed, epoch, [sample], REPLACE, 0, MOST_ATTEMPTS)[0]
         for candidate in choice(drawn, len(self.dataset)).tolist():
-            self._redraw(batch, epoch, slot, candidate)
+            self._redraw(batch, slot, candidate)
             try:
                 self._render(batch, slot, None, stages)
             except DataError:
@@ -147,14 +151,14 @@ class Assembler:
         self._note(epoch, sample, error, None)
         raise error
 
-    def _redraw(self, batch: Batch, epoch: int, slot: int, sample: int) -> None:
+    def _redraw(self, batch: Batch, slot: int, sample: int) -> None:
         """Let a slot show another sample."""
         ids = np.array([sample])
         batch.ids[slot] = sample
         if batch.params is None:
             return
-        batch.params[slot] = self.dataset.draw(ids, self.seed, epoch)[0]
-        for name, kept in self.dataset.keep(ids, self.seed, epoch).items():
+        batch.params[slot] = self.dataset.draw(ids, self.seed, batch.epoch)[0]
+        for name, kept in self.dataset.keep(ids, self.seed, batch.epoch).items():
             mine = batch.keep[name]
             if kept is not None and mine is not None:
                 mine[slot] = kept[0]
@@ -249,6 +253,9 @@ class Assembler:
             size = int(np.prod(m.shape)) * m.dtype.itemsize
             scratch[modality] = aligned(size).view(m.dtype).reshape(m.shape)
         return scratch[modality]
+
+    def close(self, batch: Batch) -> None:
+        """Begin what can be done once all slots are filled; nothing here. May be called again."""
 
     def finish(self, batch: Batch) -> dict[str, Any]:
         """The batch as a dict of tensors and lists; the memory now belongs to its tensors."""

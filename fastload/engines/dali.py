@@ -6,26 +6,33 @@ the mapped shards with its own threads, ahead of time. On the CPU the bytes then
 decoding and the same views as in the thread engine.
 """
 
-from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from fastload.datasets.layer import Chunk
 from fastload.engines import Batches
 from fastload.engines.batch import Assembler, Batch, Packed
-from fastload.engines.threads import THREAD_NAME, collect, stop
+from fastload.engines.threads import THREAD_NAME, ring, stop
 from fastload.plan import Step
-from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.errors import DataError
 
 MOST_OUTPUTS = 8
 """Outputs of the pipeline: a sample's chunks travel one in each, the rest together in the last."""
 _NOTHING = np.zeros(1, np.uint8)
+
+
+def has_dali() -> bool:
+    """Whether DALI is installed."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
 def need_dali() -> None:
@@ -34,7 +41,7 @@ def need_dali() -> None:
     Raises:
         ImportError: says which extra to install.
     """
-    if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
+    if not has_dali():
         raise ImportError(
             "engine='dali' needs NVIDIA DALI: pip install 'fastload[cuda13]' "
             "(or 'fastload[cuda12]' for drivers of CUDA 12), or choose engine='threads'"
@@ -56,26 +63,31 @@ class DaliEngine:
         if steps(0) is None:
             return
         source = Source(assembler, epoch, steps)
-        pipeline = build(source, self.largest, self.workers)
+        pipeline = build(source, self.largest, self.workers, assembler.device)
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
-        ring: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for step in count():
-                moved = _moved(pipeline, assembler)
-                if moved is None:
-                    break
-                batch = assembler.allocate(source.begun.pop(step)[0])
-                ring.append((batch, _submit(pool, assembler, epoch, batch, moved, source.outputs)))
-                del batch, moved  # so that the consumer alone holds what leaves the ring
-                if len(ring) > self.depth:
-                    yield collect(assembler, *ring.popleft())
-            while ring:
-                yield collect(assembler, *ring.popleft())
+            yield from ring(_begun(pipeline, pool, source), self.depth, assembler)
         finally:
             stop(pool)
 
 
-def _moved(pipeline: Any, assembler: Assembler) -> Any:
+def _begun(
+    pipeline: Any, pool: ThreadPoolExecutor, source: "Source"
+) -> Iterator[tuple[Batch, list[Future[None]]]]:
+    """Hand each step's bytes to the workers, as soon as the pipeline has moved them."""
+    assembler = source.assembler
+    for step in count():
+        outputs = _run(pipeline, assembler)
+        if outputs is None:
+            return
+        batch, sent = source.begun.pop(step)
+        moved = assembler.allocate(batch).moved = Moved(outputs, sent)
+        slots = range(len(batch.ids))
+        yield batch, [pool.submit(_fill, assembler, batch, slot, moved) for slot in slots]
+        del batch, sent, moved, outputs
+
+
+def _run(pipeline: Any, assembler: Assembler) -> Any:
     """The pipeline's next outputs; None after the last."""
     asked = perf_counter()
     try:
@@ -130,12 +142,13 @@ class Source:
         return [*alone, *[_NOTHING] * (self.outputs - 1 - len(alone)), tail]
 
 
-def build(source: Source, batch_size: int, threads: int) -> Any:
-    """The pipeline: a stateless source of ragged byte arrays, prefetched."""
+def build(source: Source, batch_size: int, threads: int, device: torch.device) -> Any:
+    """The pipeline: a stateless source of ragged byte arrays, prefetched; on a GPU moved there."""
     from nvidia.dali import fn
     from nvidia.dali.pipeline import Pipeline
 
-    pipeline = Pipeline(batch_size, threads, device_id=None, prefetch_queue_depth=2)
+    index = device.index if device.type == "cuda" else None
+    pipeline = Pipeline(batch_size, threads, device_id=index, prefetch_queue_depth=2)
     with pipeline:
         outputs = fn.external_source(
             source=source,
@@ -145,51 +158,55 @@ def build(source: Source, batch_size: int, threads: int) -> Any:
             no_copy=True,
             cycle=None,
         )
-        pipeline.set_outputs(*outputs)
+        pipeline.set_outputs(*(outputs if index is None else [x.gpu() for x in outputs]))
     pipeline.build()
     return pipeline
 
 
-def _submit(
-    pool: ThreadPoolExecutor,
-    assembler: Assembler,
-    epoch: int,
-    batch: Batch,
-    moved: Any,
-    outputs: int,
-) -> list[Future[None]]:
-    """Hand each sample's bytes to a worker."""
-    tasks = []
-    for slot in range(len(batch.ids)):
-        tasks.append(pool.submit(_fill, assembler, batch, epoch, slot, moved, outputs))
-    return tasks
+@dataclass(frozen=True)
+class Moved:
+    """The compressed bytes of a step where DALI has put them."""
+
+    outputs: Any
+    """DALI's tensor lists, one sample an entry."""
+    sent: list[list[NDArray[np.uint8]]]
+    """The same bytes where they came from: by slot, an array for each output."""
+
+    def places(self, slot: int, chunks: Iterable[Chunk]) -> list[int]:
+        """Address of each stored chunk, in the order in which they were sent."""
+        at = [int(tensors[slot].data_ptr()) for tensors in self.outputs]
+        return [at[k] + start for k, start, _ in _ranges(chunks, len(at))]
 
 
-def _fill(
-    assembler: Assembler, batch: Batch, epoch: int, slot: int, moved: Any, outputs: int
-) -> None:
-    arrays = [np.asarray(moved[k][slot]) for k in range(outputs)]
+def _ranges(chunks: Iterable[Chunk], outputs: int) -> Iterator[tuple[int, int, int]]:
+    """Output, first byte and size of each stored chunk of a slot."""
+    at = 0
+    for i, chunk in enumerate(c for c in chunks if c.stored):
+        k = min(i, outputs - 1)
+        yield k, at if k == outputs - 1 else 0, chunk.stored
+        at += chunk.stored if k == outputs - 1 else 0
+
+
+def _fill(assembler: Assembler, batch: Batch, slot: int, moved: Moved) -> None:
+    if assembler.device.type == "cpu":
+        arrays = [np.asarray(tensors[slot]) for tensors in moved.outputs]
+    else:
+        arrays = moved.sent[slot]
     try:
-        packed = _packed(assembler, batch, slot, arrays)
+        packed = _packed(assembler.chunks(batch, slot), arrays)
     except DataError:  # The worker comes upon it again, where it is handled.
         packed = None
-    assembler.fill(batch, epoch, slot, packed)
+    assembler.fill(batch, slot, packed)
 
 
 def _packed(
-    assembler: Assembler, batch: Batch, slot: int, arrays: list[NDArray[np.uint8]]
+    chunks: Mapping[str, Sequence[Chunk]], arrays: Sequence[NDArray[np.uint8]]
 ) -> Packed | None:
     """Tell the chunks apart again; None where nothing came: the worker then reads and reports."""
-    by_modality = assembler.chunks(batch, slot)
-    sizes = [c.stored for chunks in by_modality.values() for c in chunks if c.stored]
-    alone = iter(arrays[:-1])
-    rest, at = arrays[-1], 0
-    parts: list[Bytes] = []
-    for i, size in enumerate(sizes):
-        part: NDArray[np.uint8] = next(alone) if i < len(arrays) - 1 else rest[at : at + size]
-        at += size if i >= len(arrays) - 1 else 0
-        if len(part) != size:
-            return None
-        parts.append(part)
+    every = [chunk for its in chunks.values() for chunk in its]
+    parts = [arrays[k][start : start + n] for k, start, n in _ranges(every, len(arrays))]
+    sizes = [chunk.stored for chunk in every if chunk.stored]
+    if [len(part) for part in parts] != sizes:
+        return None
     found = iter(parts)
-    return {n: [next(found) if c.stored else None for c in cs] for n, cs in by_modality.items()}
+    return {n: [next(found) if c.stored else None for c in its] for n, its in chunks.items()}

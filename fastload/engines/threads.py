@@ -28,20 +28,41 @@ class ThreadEngine:
 
     def _threaded(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
-        ring: deque[tuple[Batch, list[Future[None]]]] = deque()
-        try:
+
+        def begun() -> Iterator[tuple[Batch, list[Future[None]]]]:
             for ids in each(steps):
                 batch = assembler.allocate(assembler.begin(epoch, ids))
                 slots = range(len(ids))
-                tasks = [pool.submit(assembler.fill, batch, epoch, slot) for slot in slots]
-                ring.append((batch, tasks))
-                del batch, tasks  # so that the consumer alone holds what leaves the ring
-                if len(ring) > self.depth:
-                    yield collect(assembler, *ring.popleft())
-            while ring:
-                yield collect(assembler, *ring.popleft())
+                yield batch, [pool.submit(assembler.fill, batch, slot) for slot in slots]
+
+        try:
+            yield from ring(begun(), self.depth, assembler)
         finally:
             stop(pool)
+
+
+def ring(
+    begun: Iterator[tuple[Batch, list[Future[None]]]], depth: int, assembler: Assembler
+) -> Batches:
+    """Deliver batches in order, while `depth` more are in the making."""
+    waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
+    for entry in begun:
+        waiting.append(entry)
+        del entry  # so that the consumer alone holds what leaves the ring
+        if len(waiting) > depth:
+            _close_ready(waiting, assembler)
+            yield collect(assembler, *waiting.popleft())
+    while waiting:
+        _close_ready(waiting, assembler)
+        yield collect(assembler, *waiting.popleft())
+
+
+def _close_ready(waiting: deque[tuple[Batch, list[Future[None]]]], assembler: Assembler) -> None:
+    """Let what follows the slots begin for every batch whose slots are filled, in order."""
+    for batch, tasks in waiting:
+        if not all(task.done() and task.exception() is None for task in tasks):
+            return
+        assembler.close(batch)
 
 
 def each(steps: Step) -> Iterator[Indices]:
@@ -58,6 +79,7 @@ def collect(assembler: Assembler, batch: Batch, tasks: list[Future[None]]) -> di
     for task in tasks:
         task.result()
     assembler.profile.wait_for_consumer += max(0.0, asked - batch.finished_at)
+    assembler.close(batch)
     return assembler.finish(batch)
 
 
@@ -79,5 +101,6 @@ def _inline(assembler: Assembler, epoch: int, steps: Step) -> Batches:
 def _made(assembler: Assembler, epoch: int, ids: Indices) -> dict[str, Any]:
     batch = assembler.allocate(assembler.begin(epoch, ids))
     for slot in range(len(ids)):
-        assembler.fill(batch, epoch, slot)
+        assembler.fill(batch, slot)
+    assembler.close(batch)
     return assembler.finish(batch)

@@ -1,0 +1,116 @@
+"""The walk through the blocks of Blosc frames, compiled.
+
+It follows the block starts and the streams' sizes through the frames, which lie anywhere in memory,
+and looks at nothing else. Whatever it reads was checked to lie inside its frame.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+RAW = 0
+"""Kind of a stream that is stored as it is."""
+BYTE_SHUFFLE, MEMCPYED, BIT_SHUFFLE = 1, 2, 4
+"""Bits of a frame's flags."""
+
+_jit = numba.njit(nogil=True, cache=True)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _int32_at(context: Any, address: Any) -> Any:
+    """The int32 at an address, which need not be aligned."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        value = builder.load(builder.inttoptr(args[0], ir.IntType(32).as_pointer()))
+        value.align = 1
+        return value
+
+    return types.int32(types.int64), generate
+
+
+@_jit
+def walk(  # type: ignore[no-untyped-def]
+    todo, address, size, head, splits, nblocks, kinds, streams, blocks, fault
+):
+    """Enter the streams and the shuffled blocks of some frames into tables.
+
+    Args:
+        todo: int64, the numbers of these frames, whose headers are sound.
+        address, size: int64 ``[F]``, where each frame lies, and its bytes.
+        head, splits, nblocks: see `fastload.storage.frames`.
+        kinds: kind of stream by codec number.
+        streams, blocks: the tables, long enough.
+        fault: int64 ``[F, 4]`` of zeros, receives what is damaged (1: block start, 2: place of a
+            size, 3: size), the block, the stream and the value. Such a frame gets no rows.
+
+    Returns:
+        how many rows of `streams` and of `blocks` are filled.
+    """
+    s = b = 0
+    for i in todo:
+        h, first = head[i], (s, b)
+        if h.flags & MEMCPYED and h.nbytes > 0:
+            _enter(streams[s], i, RAW, 0, 16, h.nbytes, 0, h.nbytes)
+            s += 1
+        for k in range(nblocks[i]):
+            start = k * np.int64(h.blocksize)
+            length = min(np.int64(h.blocksize), h.nbytes - start)
+            shuffle = _shuffle(h.flags, h.typesize, length)
+            if shuffle:
+                row = blocks[b]
+                row.chunk, row.typesize, row.shuffle = i, h.typesize, shuffle
+                row.dst, row.length = start, length
+                b += 1
+            parts = splits[i] if length == h.blocksize else 1
+            found = _walk_block(
+                address[i], size[i], 16 + 4 * nblocks[i], k, parts, start, length // parts,
+                i, kinds[h.flags >> 5], shuffle > 0, streams[s:],
+            )  # fmt: skip
+            if found[0]:
+                fault[i] = found
+                s, b = first
+                break
+            s += parts
+    return s, b
+
+
+@_jit
+def _walk_block(  # type: ignore[no-untyped-def]
+    address, end, begin, k, parts, start, each, chunk, kind, shuffled, streams
+):
+    """Enter the `parts` streams of block `k`, `each` bytes when decoded; returns the fault."""
+    at = np.int64(_int32_at(address + 16 + 4 * k))
+    if at < begin or at > end - 4:
+        return 1, k, 0, at
+    for j in range(parts):
+        if at > end - 4:
+            return 2, k, j, at
+        csize = np.int64(_int32_at(address + at))
+        at += 4
+        if csize < 1 or csize > each or csize > end - at:
+            return 3, k, j, csize
+        # What does not become smaller is stored as it is.
+        its = RAW if csize == each else kind
+        _enter(streams[j], chunk, its, shuffled, at, csize, start + j * each, each)
+        at += csize
+    return 0, k, 0, at
+
+
+@_jit
+def _enter(row, chunk, kind, shuffled, src, csize, dst, size):  # type: ignore[no-untyped-def]
+    row.chunk, row.kind, row.shuffled = chunk, kind, shuffled
+    row.src, row.csize, row.dst, row.size = src, csize, dst, size
+
+
+@_jit
+def _shuffle(flags, typesize, length):  # type: ignore[no-untyped-def]
+    """How a block of `length` bytes is shuffled: 0 not, 1 by bytes, 2 by bits."""
+    if flags & BYTE_SHUFFLE and typesize > 1:
+        return 1
+    # Bits are shuffled in groups of 8 elements; a block that is no multiple of it is left alone.
+    elements = length // typesize
+    return 2 if flags & BIT_SHUFFLE and elements > 0 and elements % 8 == 0 else 0

@@ -1,0 +1,80 @@
+// One launch over many samples, views and timestamps: its tables, and who does what.
+
+#include "params.cuh"
+#include "portable.cuh"
+
+// One view of the launch: the record `JOB` of `kernels/cuda/view.py`.
+struct Job {
+  u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
+  int column;                       // in params [N, V]
+  int height, width, cubic;         // of the output
+  int frames, first_frame;          // timestamps of a sample; how many the views before it have
+  int rows, columns;                // of a tile, before a transpose
+  int strips, tiles, first_block;   // tiles of a plane: down, across; blocks of the views before
+  int span;                         // most source rows that four output rows need
+};
+
+// Radiometry of one band: the record `BAND`.
+struct Band {
+  float offset, scale, low, high, nodata;
+};
+
+// What all samples share.
+struct Source {
+  i64 V, T, C, H, W;
+};
+
+__device__ inline float load(float x) { return x; }
+__device__ inline float load(short x) { return x; }
+__device__ inline float load(u16 x) { return x; }
+__device__ inline float load(u8 x) { return x; }
+__device__ inline float load(Half x) { return half_to_float(x.bits); }
+
+// Whether pixels of a type can be NaN or infinite.
+template <typename T>
+constexpr bool FLOATING = false;
+template <>
+constexpr bool FLOATING<float> = true;
+template <>
+constexpr bool FLOATING<Half> = true;
+
+// Weight of what is no tap. Zero would do, but for NaN and infinity: they must not spread to what
+// they are no tap of.
+#define ABSENT (FLOATING<SOURCE> ? NAN_FLOAT : 0.0f)
+
+__device__ inline bool present(float weight) { return !FLOATING<SOURCE> || weight == weight; }
+
+// Clipped radiometry; NaN passes.
+__device__ inline float scaled(float raw, const Band& band) {
+  return clip((raw - band.offset) * band.scale, band.low, band.high);
+}
+
+// The crop's first pixel in the first band of the sample's timestamp.
+template <typename T>
+__device__ const T* crop_of(const u64* planes, const Params& p, const Source& source, i64 n,
+                            int frame) {
+  const int t = p.timestamp < 0 ? frame : p.timestamp;
+  return in_global((const T*)planes[n * source.T + t]) + (i64)p.top * source.W + p.left;
+}
+
+// Which tile of which view a block of a sample makes.
+struct Place {
+  const Job* job;
+  int frame, strip, tile;
+};
+
+__device__ inline Place placed(const Job* jobs, int count, int block) {
+  int i = 0;
+  while (i + 1 < count && jobs[i + 1].first_block <= block) ++i;
+  const Job& job = jobs[i];
+  const int rest = block - job.first_block, strip = rest / job.tiles;
+  return {&job, strip / job.strips, strip % job.strips, rest % job.tiles};
+}
+
+// Quotients by a divisor that many threads share; for i * divisor below 2^32.
+struct Divider {
+  u32 divisor, inverse;
+  __device__ explicit Divider(u32 divisor)
+      : divisor(divisor), inverse(0xFFFFFFFFu / divisor + 1) {}
+  __device__ int quotient(u32 i) const { return divisor == 1 ? i : __umulhi(i, inverse); }
+};

@@ -1,0 +1,95 @@
+// The band means that contrast turns about: of the view after resampling, before the blur.
+//
+// Resampling is linear, so the mean is a weighted sum over the crop, and the weights are a product
+// of one for the row and one for the column. Define: SOURCE, the pixels' type.
+
+#include "job.cuh"
+#include "taps.cuh"
+
+// What source pixel i adds to the sum over all outputs.
+__device__ float total_weight(const Axis& axis, int i) {
+  if (axis.taps == 1) return 1;
+  // Outputs lie at (o + 0.5) * scale - 0.5; those with i among their taps are in this range. The
+  // outermost pixels stand for what lies beyond them.
+  const double reach = axis.taps / 2 + 0.5, unit = 1 / axis.scale;
+  const int low = i == 0 ? 0 : max(0, (int)floor((i + 1 - reach) * unit - 0.5) - 1);
+  const int high = i == axis.n_in - 1 ? axis.n_out - 1
+                                      : min(axis.n_out - 1, (int)ceil((i + reach) * unit - 0.5) + 1);
+  double total = 0;
+  bool found = false;
+  for (int o = low; o <= high; ++o) {
+    for (int k = 0; k < axis.taps; ++k) {
+      if (axis.index(o, k) != i) continue;
+      total += axis.weight(o, k);
+      found = true;
+    }
+  }
+  return found ? (float)total : ABSENT;
+}
+
+// A thread's share of the weighted sum over one band of the crop: four rows of a column at a time.
+__device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, i64 W,
+                               const float* row, const float* column, const Band band) {
+  const Divider columns(p.width);
+  double total = 0;
+  for (int i = threadIdx.x; i < (p.height + 3) / 4 * p.width; i += blockDim.x) {
+    const int q = columns.quotient(i), x = i - q * p.width;
+    if (!present(column[x])) continue;
+    float sum = 0;
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float value = scaled(load(at[min(4 * q + r, p.height - 1) * W + x]), band);
+      if (present(row[4 * q + r])) sum = fmaf(row[4 * q + r], value, sum);
+    }
+    total += (double)column[x] * sum;
+  }
+  return total;
+}
+
+// Adds up over the block; `sums` has one place a thread. The result is thread 0's.
+__device__ double block_sum(double* sums, double own) {
+  sums[threadIdx.x] = own;
+  for (u32 n = blockDim.x; n > 1; n = (n + 1) / 2) {
+    __syncthreads();
+    if (threadIdx.x < n / 2) sums[threadIdx.x] += sums[threadIdx.x + (n + 1) / 2];
+  }
+  __syncthreads();
+  return sums[0];
+}
+
+// means[n, frame, c]; `parts` blocks share the bands of a view. keep may be null.
+extern "C" __global__ void __launch_bounds__(256)
+    measure(const Job* jobs, i64 job_count, i64 frames, i64 parts, const u64* planes,
+            const Params* params, const u8* keep, const Band* bands, float* means, i64 V, i64 T,
+            i64 C, i64 H, i64 W) {
+  DYNAMIC_SHARED(memory);
+  const Source source = {V, T, C, H, W};
+  const i64 n = blockIdx.x / (frames * parts);
+  const int place = blockIdx.x / parts % frames, part = blockIdx.x % parts;
+  int j = 0;
+  while (j + 1 < job_count && jobs[j + 1].first_frame <= place) ++j;
+  const Job& job = jobs[j];
+  const i64 record = n * V + job.column;
+  const Params p = params[record];
+  if (p.contrast == 1) return;
+  double* const sums = (double*)memory;
+  float* const row = (float*)(sums + blockDim.x);
+  const int rows = (p.height + 3) / 4 * 4;
+  float* const column = row + rows;
+  const Axis down(p.height, job.height, job.cubic, false);
+  const Axis across(p.width, job.width, job.cubic, false);
+  for (int i = threadIdx.x; i < rows; i += blockDim.x) {
+    row[i] = i < p.height ? total_weight(down, i) : ABSENT;
+  }
+  for (int i = threadIdx.x; i < p.width; i += blockDim.x) column[i] = total_weight(across, i);
+  __syncthreads();
+  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place - job.first_frame);
+  for (i64 c = part; c < C; c += parts) {
+    if (keep && !keep[record * C + c] && !p.gray) continue;
+    const double total = block_sum(sums, weighted_sum(crop + c * H * W, p, W, row, column, bands[c]));
+    if (threadIdx.x == 0) {
+      means[(n * frames + place) * C + c] = (float)(total / ((double)job.height * job.width));
+    }
+    __syncthreads();
+  }
+}

@@ -1,0 +1,10 @@
+// One drawn view: the record `VIEW_PARAMS` of `kernels/view.py`.
+
+#include "portable.cuh"
+
+struct Params {
+  int timestamp, top, left, height, width;
+  float brightness, contrast, sigma, solarize;
+  u8 solarize_dark, gray, transpose, flip_y, flip_x;
+};
+static_assert(sizeof(Params) == 44, "VIEW_PARAMS");

@@ -1,0 +1,62 @@
+// Finished pixels into the output's memory.
+
+#include "tile.cuh"
+
+__device__ inline void convert(float value, float& out) { out = value; }
+__device__ inline void convert(float value, Half& out) { out.bits = float_to_half(value); }
+__device__ inline void convert(float value, Bfloat& out) { out.bits = float_to_bfloat(value); }
+
+// Where the pixels of a tile go: the output itself or, bands last, the tile in shared memory as it
+// will lie in the output. A pixel's place is the sum of its steps.
+struct Canvas {
+  OUTPUT* at;
+  i64 band_step;
+  int row_step, column_step;  // of the tile, before a transpose
+
+  __device__ static Canvas whole(OUTPUT* out, const Tile& tile, bool transpose, i64 h, i64 w) {
+    const int row = transpose ? 1 : (int)w, column = transpose ? (int)w : 1;
+    return {out + tile.down.start * (i64)row + tile.across.start * (i64)column, h * w, row, column};
+  }
+
+  __device__ static Canvas staged(OUTPUT* memory, const Tile& tile, bool transpose, int C) {
+    return {memory, 1, transpose ? C : tile.across.size * C, transpose ? tile.down.size * C : C};
+  }
+
+  // The first `count` of four pixels of one band, from tile row y and column x on; `below` each
+  // other, or side by side.
+  __device__ void put(const Quad<OUTPUT>& pixels, int y, int x, i64 band, bool below,
+                      int count) const {
+    OUTPUT* const first = at + band * band_step + (y * row_step + x * column_step);
+    const int step = below ? row_step : column_step;
+    if (step == 1 && count >= 4 && (u64)first % sizeof(pixels) == 0) {
+      *(Quad<OUTPUT>*)first = pixels;
+    } else {
+      for (int j = 0; j < 4; ++j) {
+        if (j < count) first[j * step] = pixels.v[j];
+      }
+    }
+  }
+};
+
+template <typename T>
+__device__ void copy_runs(T* to, const T* from, int runs, int length, int stride) {
+  for (int i = threadIdx.x; i < runs * length; i += blockDim.x) {
+    const int run = i / length;
+    to[(i64)run * stride + i - run * length] = from[i];
+  }
+}
+
+// Bands last: a tile from shared memory to its place. Its rows are runs in the output.
+__device__ inline void flush(OUTPUT* out, const OUTPUT* memory, const Tile& tile, bool transpose,
+                             int w, int C) {
+  const int runs = transpose ? tile.across.size : tile.down.size;
+  const int length = (transpose ? tile.down.size : tile.across.size) * C, stride = w * C;
+  const int y = transpose ? tile.across.start : tile.down.start, x = transpose ? tile.down.start : tile.across.start;
+  out += ((i64)y * w + x) * C;
+  constexpr int MANY = sizeof(Four) / sizeof(OUTPUT);
+  if ((u64)out % sizeof(Four) == 0 && length % MANY == 0 && stride % MANY == 0) {
+    copy_runs((Four*)out, (const Four*)memory, runs, length / MANY, stride / MANY);
+  } else {
+    copy_runs(out, memory, runs, length, stride);
+  }
+}

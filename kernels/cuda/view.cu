@@ -1,0 +1,250 @@
+// The view operation, one block a tile of a view, all its bands one after the other.
+// `kernels/reference.py` says what it means, `kernels/cpu.py` why its parts may change places.
+//
+// 1. Down: weighted sums of source rows, four output rows at a time; the weights hold the taps and
+//    the vertical blur. Radiometry on the way. A gray view adds up its bands here.
+// 2. Across: the taps of each output column.
+// 3. With blur, step 2 leaves its rows in shared memory, and four output columns at a time are
+//    weighted sums of them.
+// 4. Brightness and contrast as one multiply-add, solarize, store.
+//
+// Defines: SOURCE and OUTPUT, the pixels' types; CHANNELS_LAST, 0 or 1.
+
+#include "store.cuh"
+
+constexpr float LARGEST = 3.402823466e38f;
+
+// Finds the pixels of step 1 that are NaN, infinite or no-data.
+struct Tally {
+  bool wanted;
+  u32 nan, infinite, nodata;
+
+  __device__ void see(float raw, float none, u32 times) {
+    if (FLOATING<SOURCE>) {
+      nan += raw == raw ? 0 : times;
+      infinite += fabsf(raw) > LARGEST ? times : 0;
+    }
+    nodata += raw == none ? times : 0;
+  }
+};
+
+// Adds to four sums what a value weighs in each.
+__device__ inline void accumulate(Four& total, const Four& weight, float value) {
+  for (int j = 0; j < 4; ++j) {
+    if (present(weight.v[j])) total.v[j] = fmaf(weight.v[j], value, total.v[j]);
+  }
+}
+
+// Step 1 for one band, added to what is in `mid` or replacing it.
+template <bool COUNT>
+__device__ void sum_rows(const Tile& tile, const SOURCE* __restrict__ band_at, const Band band,
+                         bool add, Tally& tally) {
+  const int pitch = tile.pitch;
+  const Divider columns(tile.places);
+  for (int i = threadIdx.x; i < tile.groups * tile.places; i += blockDim.x) {
+    const int g = columns.quotient(i), x = i - g * tile.places;
+    const SOURCE* const column = band_at + tile.column_at[x];
+    const u32* const rows = tile.row_at + g * tile.span;
+    const int* const near = tile.row_near + g * tile.span;
+    const Four* const weights = tile.row_weight + g * tile.span;
+    float* const mid = tile.mid + 4 * g * pitch + x;
+    Four total = {};
+    if (add) {
+      for (int j = 0; j < 4; ++j) total.v[j] = mid[j * pitch];
+    }
+    const int count = tile.count[g];
+#pragma unroll 4
+    for (int k = 0; k < count; ++k) {
+      const float raw = load(column[rows[k]]);
+      accumulate(total, weights[k], scaled(raw, band));
+      if (COUNT) tally.see(raw, band.nodata, near[k] * tile.column_near[x]);
+    }
+    for (int j = 0; j < 4; ++j) mid[j * pitch] = total.v[j];
+  }
+}
+
+// Step 2: rows 4 g to 4 g + 3 of the tile, at place x of the columns' reach.
+template <int TAPS>
+__device__ Four taken(const Tile& tile, int g, int x) {
+  const float* const mid = tile.mid + 4 * g * tile.pitch;
+  Four total = {};
+  for (int k = x * TAPS; k < (x + 1) * TAPS; ++k) {
+    const float weight = tile.across_tap[k];
+    const float* const at = mid + tile.tap_place[k];
+    for (int j = 0; j < 4; ++j) total.v[j] = fmaf(weight, at[j * tile.pitch], total.v[j]);
+  }
+  return total;
+}
+
+__device__ Four resampled(const Tile& tile, int g, int x) {
+  const int taps = tile.across.axis.taps;
+  return taps == 1 ? taken<1>(tile, g, x) : taps == 2 ? taken<2>(tile, g, x) : taken<4>(tile, g, x);
+}
+
+// Step 3: columns x to x + 3 of the tile, at a row of `line`.
+__device__ Four blurred(const Tile& tile, int y, int x) {
+  const float* const at = tile.line + y * tile.line_pitch + x;
+  Four total = {};
+#pragma unroll 4
+  for (int d = 0; d < 4 + 2 * tile.radius; ++d) accumulate(total, tile.bell4[d], at[d]);
+  return total;
+}
+
+// Step 4. What is written to the bands from `band` to before `last` that are kept.
+struct Finish {
+  const Canvas& canvas;
+  const Tile& tile;
+  const u8* keep;  // [C] or null
+  bool transpose, dark;
+  float threshold, gain, bias;
+  int band, last;
+
+  // Whether the one band is dropped. A gray view's bands are all needed for their mean.
+  __device__ bool nothing() const { return last == band + 1 && keep && !keep[band]; }
+
+  __device__ int count(int y, int x, bool below) const {
+    return below ? tile.down.size - y : tile.across.size - x;
+  }
+
+  __device__ void put(const Four& values, int y, int x, bool below) const {
+    Quad<OUTPUT> pixels;
+    for (int j = 0; j < 4; ++j) {
+      float v = fmaf(values.v[j], gain, bias);
+      if (threshold == threshold && (dark ? v < threshold : v >= threshold)) v = 1 - v;
+      convert(v, pixels.v[j]);
+    }
+    canvas.put(pixels, y, x, band, below, count(y, x, below));
+    for (int c = band + 1; c < last; ++c) {
+      canvas.put(pixels, y, x, c, below, count(y, x, below));
+    }
+  }
+
+  __device__ void put_zero(int y, int x, int c) const {
+    canvas.put(Quad<OUTPUT>{}, y, x, c, true, count(y, x, true));
+  }
+};
+
+// Steps 2 and 4 for all of the tile, or zeros where nothing is kept. Neighbouring threads write
+// neighbouring pixels.
+__device__ void finish_plain(const Tile& tile, const Finish& finish, bool nothing) {
+  const int columns = tile.across.size;
+  const Divider line(finish.transpose ? tile.groups : columns);
+  for (int i = threadIdx.x; i < tile.groups * columns; i += blockDim.x) {
+    const int major = line.quotient(i), minor = i - major * line.divisor;
+    const int g = finish.transpose ? minor : major, x = finish.transpose ? major : minor;
+    finish.put(nothing ? Four{} : resampled(tile, g, x), 4 * g, x, true);
+  }
+}
+
+// Steps 2, 3 and 4 for all of the tile, a few groups of rows at a time.
+__device__ void finish_blurred(const Tile& tile, const Finish& finish) {
+  const int reach = tile.across.reach(), pitch = tile.line_pitch;
+  const int quads = up4(tile.across.size) / 4;
+  const Divider columns(reach);
+  for (int start = 0; start < tile.groups; start += LINE_GROUPS) {
+    const int groups = min(LINE_GROUPS, tile.groups - start), rows = 4 * groups;
+    for (int i = threadIdx.x; i < groups * reach; i += blockDim.x) {
+      const int g = columns.quotient(i), x = i - g * reach;
+      const Four values = resampled(tile, start + g, x);
+      for (int j = 0; j < 4; ++j) tile.line[(4 * g + j) * pitch + x] = values.v[j];
+    }
+    __syncthreads();
+    // Rows next to each other where a row is a column of the output; else eight quads of a row.
+    const int side = finish.transpose ? 0 : 3;  // as a power of two
+    const int sides = ((quads - 1) >> side) + 1;
+    const Divider line(rows);
+    for (int i = threadIdx.x; i < (sides * rows) << side; i += blockDim.x) {
+      const int across = line.quotient(i >> side), y = (i >> side) - across * rows;
+      const int q = (across << side) + i % (1 << side);
+      if (q >= quads || 4 * start + y >= tile.down.size) continue;
+      finish.put(blurred(tile, y, 4 * q), 4 * start + y, 4 * q, false);
+    }
+    __syncthreads();
+  }
+}
+
+// Steps 1 to 4 for the bands from finish.band to before finish.last, which become one.
+__device__ void render(const Tile& tile, const SOURCE* crop, const Source& source,
+                       const Band* bands, const Finish& finish, Tally& tally) {
+  if (finish.nothing()) {
+    finish_plain(tile, finish, true);
+    return;
+  }
+  for (int c = finish.band; c < finish.last; ++c) {
+    const SOURCE* const at = crop + c * source.H * source.W;
+    if (tally.wanted) {
+      sum_rows<true>(tile, at, bands[c], c > finish.band, tally);
+    } else {
+      sum_rows<false>(tile, at, bands[c], c > finish.band, tally);
+    }
+  }
+  __syncthreads();
+  if (tile.radius) {
+    finish_blurred(tile, finish);
+  } else {
+    finish_plain(tile, finish, false);
+    __syncthreads();
+  }
+}
+
+// Brightness and contrast as gain and bias; means are of the bands that become one.
+__device__ void set_affine(Finish& finish, const Params& p, const float* means) {
+  finish.gain = p.brightness;
+  finish.bias = 0;
+  if (p.contrast == 1) return;
+  float mean = 0;
+  for (int c = finish.band; c < finish.last; ++c) mean += means[c];
+  mean *= p.brightness / (finish.last - finish.band);
+  finish.gain = p.brightness * p.contrast;
+  finish.bias = mean * (1 - p.contrast);
+}
+
+__device__ void add_counts(const Tally& tally, u32* counts) {
+  __shared__ u32 sums[3];
+  if (threadIdx.x < 3) sums[threadIdx.x] = 0;
+  __syncthreads();
+  if (tally.nan) atomicAdd(sums, tally.nan);
+  if (tally.infinite) atomicAdd(sums + 1, tally.infinite);
+  if (tally.nodata) atomicAdd(sums + 2, tally.nodata);
+  __syncthreads();
+  if (threadIdx.x < 3 && sums[threadIdx.x]) atomicAdd(counts + threadIdx.x, sums[threadIdx.x]);
+}
+
+// `blocks` of each sample; keep, means and counts may be null. See `kernels/cuda/view.py`.
+extern "C" __global__ void __launch_bounds__(256, 4)
+    view(const Job* jobs, i64 job_count, i64 blocks, i64 frames, const u64* planes,
+         const Params* params, const u8* keep, const Band* bands, const float* means, u32* counts,
+         i64 V, i64 T, i64 C, i64 H, i64 W) {
+  DYNAMIC_SHARED(memory);
+  const Source source = {V, T, C, H, W};
+  const i64 n = blockIdx.x / blocks;
+  const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % blocks));
+  const Job& job = *place.job;
+  const i64 record = n * V + job.column;
+  const Params p = params[record];
+  Arena arena = {memory};
+  Tile tile(job, p, place.strip, place.tile, arena);
+  tile.build((int)W, p.sigma, p.gray ? 1.0f / C : 1.0f);
+  OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? tile.down.size * tile.across.size * (int)C : 0);
+  OUTPUT* const out =
+      in_global((OUTPUT*)job.out) + (n * job.frames + place.frame) * C * job.height * job.width;
+  const Canvas canvas = CHANNELS_LAST
+                            ? Canvas::staged(staged, tile, p.transpose, (int)C)
+                            : Canvas::whole(out, tile, p.transpose, job.height, job.width);
+  Finish finish = {canvas, tile, keep ? keep + record * C : nullptr,
+                   p.transpose != 0, p.solarize_dark != 0, p.solarize};
+  Tally tally = {counts != nullptr};
+  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place.frame);
+  const float* const own = means + (n * frames + job.first_frame + place.frame) * C;
+  for (int c = 0; c < C; c = finish.last) {
+    finish.band = c;
+    finish.last = p.gray ? C : c + 1;
+    set_affine(finish, p, own);
+    render(tile, crop, source, bands, finish, tally);
+  }
+  if (CHANNELS_LAST) {
+    __syncthreads();
+    flush(out, staged, tile, p.transpose, job.width, (int)C);
+  }
+  if (counts) add_counts(tally, counts + 3 * record);
+}

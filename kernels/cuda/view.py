@@ -1,0 +1,241 @@
+"""The view operation on the device: all views of a whole batch of one modality in one launch.
+
+`plan` once for a recipe and a source, then for each batch `pack`, one upload, and `render`. Drawn
+parameters may lie on the device and are never looked at here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.cuda.launch import Device, HasPointer, pointer
+from kernels.cuda.tiles import BLOCK, Bounds, choose
+from kernels.resample import blur_radius
+from kernels.view import VIEW_PARAMS, Scaling, View
+
+JOB = np.dtype(
+    [("out", "<u8")]
+    + [(name, "<i4") for name in ("column", "height", "width", "cubic")]
+    + [(name, "<i4") for name in ("frames", "first_frame", "rows", "columns")]
+    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span")],
+)
+"""One view of a launch; the struct `Job` in job.cuh."""
+BAND = np.dtype([(name, "<f4") for name in ("offset", "scale", "low", "high", "nodata")])
+"""Radiometry of one band; the struct `Band` in job.cuh."""
+
+SOURCES = {"int16": "short", "uint8": "u8", "uint16": "u16", "float16": "Half", "float32": "float"}
+"""Pixels that are read as they are, and their names in the kernels."""
+OUTPUTS = {"float32": "float", "float16": "Half", "bfloat16": "Bfloat"}
+"""Pixels that are written, and their names in the kernels."""
+_PARTS = 4  # blocks that share the band means of a view
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A launch but for its addresses: geometry that holds for every batch."""
+
+    bounds: tuple[Bounds, ...]
+    shape: tuple[int, int, int, int]
+    """T, C, H, W of the source."""
+    jobs: NDArray[np.void]
+    """``[V]`` records of `JOB`, without addresses."""
+    blocks: int
+    """Of a sample."""
+    frames: int
+    """Views of a sample, where a view of all timestamps counts once for each."""
+    shared: int
+    """Bytes of shared memory."""
+    source: str
+    output: str
+    channels_last: bool
+
+    def mean_bytes(self, samples: int) -> int:
+        """Scratch that `render` wants for the band means; 0 where no view draws a contrast."""
+        C = self.shape[1]
+        contrast = any(bounds.contrast for bounds in self.bounds)
+        return 4 * samples * self.frames * C if contrast else 0
+
+
+def plan(
+    views: Sequence[View],
+    shape: tuple[int, int, int, int],
+    source: str,
+    output: str = "float32",
+    channels_last: bool = False,
+) -> Plan:
+    """Describe the launch that makes all `views` of a modality.
+
+    Args:
+        views: the V descriptions.
+        shape: (T, C, H, W) of every sample's source.
+        source: dtype of the pixels on disk, one of `SOURCES`.
+        output: dtype of the views, one of `OUTPUTS`.
+        channels_last: whether bands are the fastest axis of the views.
+
+    Raises:
+        ValueError: where a dtype is not offered, or a view is too large for shared memory.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source dtype must be one of {list(SOURCES)}, got {source!r}")
+    if output not in OUTPUTS:
+        raise ValueError(f"output dtype must be one of {list(OUTPUTS)}, got {output!r}")
+    T, C, H, W = shape
+    bounds = tuple(Bounds.of(view, H, W) for view in views)
+    pixel_bytes = C * (4 if output == "float32" else 2) if channels_last else 0
+    jobs = np.zeros(len(views), JOB)
+    blocks = frames = shared = 0
+    for v, (job, bound) in enumerate(zip(jobs, bounds, strict=True)):
+        h, w = bound.view.shape
+        tile = choose(bound, pixel_bytes)
+        job["column"], job["height"], job["width"] = v, h, w
+        job["cubic"] = bound.view.interpolation == "bicubic"
+        job["frames"] = T if bound.view.timestamp == "all" else 1
+        job["first_frame"], job["first_block"] = frames, blocks
+        job["rows"], job["columns"], job["span"] = tile.rows, tile.columns, tile.span
+        job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
+        frames += int(job["frames"])
+        blocks += int(job["frames"] * job["strips"] * job["tiles"])
+        shared = max(shared, tile.shared)
+    return Plan(bounds, shape, jobs, blocks, frames, shared, source, output, channels_last)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `render` reads, as one run of bytes: to be uploaded with one copy, to an address that
+    is a multiple of 16. `at` says where in it each table starts."""
+
+    data: NDArray[np.uint8]
+    samples: int
+    at: dict[str, int]
+
+
+def pack(
+    plan: Plan,
+    outs: Sequence[int | HasPointer],
+    planes: NDArray[np.uint64],
+    scaling: Scaling,
+    *,
+    nodata: float | None = None,
+    params: NDArray[np.void] | None = None,
+    keep: NDArray[np.uint8] | None = None,
+) -> Packed:
+    """Put the tables of one launch into one array.
+
+    Args:
+        plan: of the views.
+        outs: for each view where its pixels go on the device: C-contiguous ``[N, C, h, w]``, or
+            ``[N, h, w, C]`` for bands last; ``[N, T, ...]`` for a view of all timestamps.
+        planes: ``[N, T]`` device addresses of the decoded ``[C, H, W]``, C-contiguous; 0 where no
+            view asks for that timestamp.
+        scaling: radiometry of the C bands.
+        nodata: pixel value that means nothing was seen, for the counts.
+        params: ``[N, V]`` records of `VIEW_PARAMS`, where they were drawn on the host.
+        keep: uint8 ``[N, V, C]``, 0 for a dropped band, likewise.
+
+    Raises:
+        ValueError: where a shape does not fit, or a parameter is beyond what its view may draw.
+    """
+    T, C, _, _ = plan.shape
+    N, V = len(planes), len(plan.jobs)
+    _expect("planes", planes, (N, T), np.uint64)
+    _expect("scaling.offset", scaling.offset, (C,), np.float32)
+    if len(outs) != V:
+        raise ValueError(f"outs: expected one for each of {V} views, got {len(outs)}")
+    jobs, bands = plan.jobs.copy(), np.empty(C, BAND)
+    jobs["out"] = [pointer(out) for out in outs]
+    for name in ("offset", "scale", "low", "high"):
+        bands[name] = getattr(scaling, name)
+    bands["nodata"] = np.nan if nodata is None else nodata
+    tables: dict[str, NDArray[Any]] = {"jobs": jobs, "bands": bands, "planes": planes}
+    if params is not None:
+        _expect("params", params, (N, V), VIEW_PARAMS)
+        for column, bounds in zip(params.T, plan.bounds, strict=True):
+            _within(column, bounds)
+        tables["params"] = params
+    if keep is not None:
+        _expect("keep", keep, (N, V, C), np.uint8)
+        tables["keep"] = keep
+    return _joined(tables, N)
+
+
+def _joined(tables: dict[str, NDArray[Any]], samples: int) -> Packed:
+    at, pieces, end = {}, [], 0
+    for name, table in tables.items():
+        at[name] = end
+        pieces.append(table.tobytes())
+        pieces.append(bytes(-table.nbytes % 16))
+        end += len(pieces[-2]) + len(pieces[-1])
+    return Packed(np.frombuffer(b"".join(pieces), np.uint8), samples, at)
+
+
+def _expect(
+    name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype | type
+) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
+        )
+
+
+def _within(params: NDArray[np.void], bounds: Bounds) -> None:
+    if len(params) == 0:
+        return
+    crop = int(params["height"].max()), int(params["width"].max())
+    radius = blur_radius(float(params["sigma"].max()))
+    if crop[0] > bounds.crop[0] or crop[1] > bounds.crop[1]:
+        raise ValueError(f"params: crops of {crop}, but {bounds.view} allows {bounds.crop}")
+    if radius > bounds.radius:
+        raise ValueError(
+            f"params: a blur of radius {radius}, but {bounds.view} allows {bounds.radius}"
+        )
+    if not bounds.contrast and (params["contrast"] != 1).any():
+        raise ValueError(f"params: a contrast, but {bounds.view} draws none")
+
+
+def render(
+    device: Device,
+    plan: Plan,
+    packed: Packed,
+    data: int | HasPointer,
+    *,
+    means: int | HasPointer = 0,
+    params: int | HasPointer = 0,
+    keep: int | HasPointer = 0,
+    counts: int | HasPointer = 0,
+) -> None:
+    """Make all views of a batch; enqueued, not waited for.
+
+    Args:
+        device: where.
+        plan, packed: see there.
+        data: where `packed.data` lies on the device.
+        means: scratch of `Plan.mean_bytes`.
+        params, keep: on the device, where `packed` has none; see `pack`. 0 for no `keep`.
+        counts: uint32 ``[N, V, 3]``, or 0. Added to it: how many output pixels, over all bands
+            that are kept, are nearest to a source pixel that is NaN, infinite, or no-data. See
+            `kernels.reference.count`.
+    """
+    base, N, V = pointer(data), packed.samples, len(plan.jobs)
+    given = {"params": pointer(params), "keep": pointer(keep)}
+    at = given | {name: base + start for name, start in packed.at.items()}
+    if at["params"] == 0:
+        raise ValueError("params: neither packed nor given")
+    if plan.mean_bytes(N) and pointer(means) == 0:
+        raise ValueError(f"means: expected {plan.mean_bytes(N)} bytes of scratch")
+    tables = [at["planes"], at["params"], at["keep"], at["bands"], means]
+    shape = (V, *plan.shape)
+    read = (("SOURCE", SOURCES[plan.source]),)
+    if plan.mean_bytes(N):
+        C, H, W = plan.shape[1:]
+        parts = min(_PARTS, C)
+        args = [at["jobs"], V, plan.frames, parts, *tables, *shape]
+        grid, shared = N * plan.frames * parts, 8 * BLOCK + 4 * (H + 3 + W)
+        device.launch("measure.cu", "measure", grid, BLOCK, args, defines=read, shared=shared)
+    written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", str(int(plan.channels_last))))
+    args = [at["jobs"], V, plan.blocks, plan.frames, *tables, counts, *shape]
+    grid, shared = N * plan.blocks, plan.shared
+    device.launch("view.cu", "view", grid, BLOCK, args, defines=read + written, shared=shared)

@@ -1,0 +1,129 @@
+// Gives CUDA's words a meaning on the host, so that a kernel's own source runs without a GPU.
+//
+// Blocks run one after the other. The threads of a block are fibers of the calling thread that take
+// turns at __syncthreads(). Not here: warp primitives, 2-D and 3-D launches, textures.
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static thread_local
+
+using std::max;
+using std::min;
+
+struct ShimIndex {
+  unsigned x = 0, y = 0, z = 0;
+};
+static thread_local ShimIndex threadIdx, blockIdx, blockDim, gridDim;
+
+struct ShimFiber {
+  static constexpr size_t STACK = 64 * 1024;
+  std::unique_ptr<char[]> stack{new char[STACK]};
+  ucontext_t start;
+  jmp_buf at;
+  bool begun, ended;
+};
+
+typedef void (*ShimKernel)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+                           int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t);
+
+struct ShimLaunch {
+  ShimKernel kernel;
+  const int64_t* args;
+  jmp_buf scheduler;
+  ShimFiber* running;
+  uint8_t* dynamic_shared;
+};
+static thread_local ShimLaunch shim;
+static thread_local std::vector<ShimFiber> shim_fibers;
+
+inline uint8_t* shim_dynamic_shared() { return shim.dynamic_shared; }
+
+// The fiber stops here until the scheduler comes back to it.
+__attribute__((noinline)) inline void __syncthreads() {
+  if (!_setjmp(shim.running->at)) _longjmp(shim.scheduler, 1);
+}
+
+inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t(a) * b) >> 32; }
+
+template <typename T>
+T atomicAdd(T* total, T amount) {
+  const T before = *total;
+  *total += amount;
+  return before;
+}
+
+static void shim_thread() {
+  const int64_t* a = shim.args;
+  shim.kernel(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12],
+              a[13], a[14], a[15]);
+  shim.running->ended = true;
+  _longjmp(shim.scheduler, 1);
+}
+
+__attribute__((noinline)) static void shim_resume(ShimFiber& fiber) {
+  shim.running = &fiber;
+  if (_setjmp(shim.scheduler)) return;
+  if (fiber.begun) _longjmp(fiber.at, 1);
+  fiber.begun = true;
+  setcontext(&fiber.start);
+}
+
+// Runs one block; false where some threads ended while others wait at a barrier.
+static bool shim_block(unsigned threads) {
+  for (unsigned i = 0; i < threads; ++i) {
+    ShimFiber& fiber = shim_fibers[i];
+    fiber.begun = fiber.ended = false;
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = fiber.stack.get();
+    fiber.start.uc_stack.ss_size = ShimFiber::STACK;
+    fiber.start.uc_link = nullptr;
+    makecontext(&fiber.start, shim_thread, 0);
+  }
+  for (;;) {
+    unsigned ended = 0;
+    for (unsigned i = 0; i < threads; ++i) {
+      threadIdx.x = i;
+      shim_resume(shim_fibers[i]);
+      ended += shim_fibers[i].ended;
+    }
+    if (ended) return ended == threads;
+  }
+}
+
+enum ShimResult { SHIM_DONE = 0, SHIM_DIVERGED = 1, SHIM_OVERRUN = 2 };
+
+// Shared memory begins as NaN, and behind its end lies a guard that no thread may change.
+extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t shared,
+                           const int64_t* args) {
+  constexpr size_t GUARD = 4096;
+  constexpr uint8_t UNSET = 0xFF, GUARDED = 0xA5;
+  std::unique_ptr<uint8_t[]> memory(new uint8_t[shared + GUARD + 16]);
+  shim.dynamic_shared = memory.get() + (16 - uintptr_t(memory.get()) % 16) % 16;
+  shim.kernel = (ShimKernel)kernel;
+  shim.args = args;
+  if (shim_fibers.size() < size_t(block)) shim_fibers.resize(block);
+  blockDim.x = block;
+  gridDim.x = grid;
+  uint8_t* const end = shim.dynamic_shared + shared;
+  std::fill(end, end + GUARD, GUARDED);
+  for (int64_t b = 0; b < grid; ++b) {
+    blockIdx.x = b;
+    std::fill(shim.dynamic_shared, end, UNSET);
+    if (!shim_block(block)) return SHIM_DIVERGED;
+    if (std::count(end, end + GUARD, GUARDED) != GUARD) return SHIM_OVERRUN;
+  }
+  return SHIM_DONE;
+}
