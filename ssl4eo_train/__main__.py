@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fastload import DataError
 from ssl4eo_train import checkpoint, distributed
-from ssl4eo_train.config import parser, resolve
+from ssl4eo_train.command import parser
+from ssl4eo_train.config import resolve
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.train import train
 
@@ -15,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     That is 0; 1 after data that cannot be read or a loss that is not finite; 2 where the run cannot
-    start; 130 after Ctrl-C.
+    start; 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = vars(parser().parse_args(argv))
     world = distributed.environment()

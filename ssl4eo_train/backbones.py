@@ -8,13 +8,14 @@ from torch import nn
 from ssl4eo_train.errors import SetupError
 
 
-def build(arch: str, bands: int, image_size: int) -> nn.Module:
+def build(arch: str, bands: int, image_size: int, **more: Any) -> nn.Module:
     """Make a randomly initialised backbone: ``[N, bands, h, w]`` to features ``[N, F]``.
 
     Args:
         arch: name in timm.
         bands: input channels C.
         image_size: side of the input in pixels; only transformers depend on it.
+        more: further options of timm's constructor.
 
     Raises:
         SetupError: where timm has no such model, with the nearest names.
@@ -25,7 +26,7 @@ def build(arch: str, bands: int, image_size: int) -> nn.Module:
         near = difflib.get_close_matches(arch, timm.list_models(), n=5)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise SetupError(f"--arch: timm has no model {arch!r}{hint}")
-    options: dict[str, Any] = {"in_chans": bands, "num_classes": 0}
+    options: dict[str, Any] = {"in_chans": bands, "num_classes": 0, **more}
     resnet = timm.models.is_model_in_modules(arch, ["resnet"])
     if resnet:
         # timm starts the last norm of each block at 0, torchvision, which SSL4EO-S12 used, at 1.

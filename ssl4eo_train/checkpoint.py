@@ -1,12 +1,13 @@
 """Checkpoints: one file, replaced as a whole, holding nothing but tensors and plain values."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl4eo_train import distributed
 from ssl4eo_train.errors import SetupError
@@ -47,6 +48,24 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def need_room(folder: Path, model: nn.Module) -> None:
+    """See that a checkpoint fits on the disk, beside the one that it will replace.
+
+    Raises:
+        SetupError: says how much room there is, and how much is needed.
+    """
+    # The optimizer keeps at most two numbers beside each that is trained.
+    kept = sum(x.nbytes for x in (*model.parameters(), *model.buffers()))
+    needed = kept + sum(2 * p.nbytes for p in model.parameters() if p.requires_grad)
+    existing = (folder / NAME).stat().st_size if (folder / NAME).exists() else 0
+    free = shutil.disk_usage(folder).free
+    if free + existing < 2 * needed:
+        raise SetupError(
+            f"--out: {folder} has {free / 1e9:.2f} GB free, but two checkpoints of up to "
+            f"{needed / 1e9:.2f} GB must fit, the old one and the one that replaces it"
+        )
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -1,49 +1,76 @@
-"""Where the time of a training loop goes."""
+"""Where the time of a training loop goes, as the device sees it."""
 
 import time
 from collections.abc import Iterator
 from typing import TypeVar
 
+import torch
+
 T = TypeVar("T")
 
 
 class Clock:
-    """Splits time into waiting for data and the rest.
+    """Splits each step's time into waiting for data and the rest.
 
-    On a GPU the loop runs ahead of the device, so single steps mean little; a window that ends with
-    a sync is right.
+    On a GPU the marks are events on its stream: between the end of a step's work and the arrival of
+    the next batch the device has nothing to do, whatever the CPU is at. Reading them needs a sync,
+    so that is left to `window`. On the CPU they are the time of day.
     """
 
-    def __init__(self) -> None:
-        self._windows: list[tuple[int, float, float]] = []  # Steps, seconds, seconds waited.
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._totals: list[tuple[int, float, float]] = []  # Steps, seconds, seconds waited.
         self.restart()
+
+    def _mark(self) -> "torch.cuda.Event | float":
+        if not self._is_cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
 
     def restart(self) -> None:
         """Begin a window now. What came since the last one, such as a save, is not counted."""
-        self._steps, self._waited, self._began = 0, 0.0, time.perf_counter()
+        self._marks: list[tuple[torch.cuda.Event | float, torch.cuda.Event | float]] = []
 
     def next(self, batches: Iterator[T]) -> T:
         """Take the next batch, and count the wait as such."""
-        began = time.perf_counter()
+        asked = self._mark()
         batch = next(batches)
-        self._waited += time.perf_counter() - began
-        self._steps += 1
+        self._marks.append((asked, self._mark()))
         return batch
 
-    def window(self) -> tuple[float, float]:
-        """Close the window: its steps a second, and the share of its time spent waiting."""
-        self._windows.append((self._steps, time.perf_counter() - self._began, self._waited))
+    def window(self) -> list[tuple[float, float]]:
+        """Close the window: of each step its seconds, and the share of them spent waiting.
+
+        On a GPU a CPU-GPU sync.
+        """
+        end = self._mark()
+        if isinstance(end, torch.cuda.Event):
+            end.synchronize()
+        ends = [asked for asked, _ in self._marks[1:]] + [end]
+        steps = [
+            (_seconds(asked, until), _seconds(asked, got))
+            for (asked, got), until in zip(self._marks, ends, strict=True)
+        ]
+        self._totals.append((len(steps), sum(s for s, _ in steps), sum(w for _, w in steps)))
         self.restart()
-        return _rates(self._windows[-1:])
+        return [(seconds, waited / seconds) for seconds, waited in steps]
 
     def overall(self) -> tuple[float, float]:
-        """The same over all windows but the first, where there are more.
+        """Steps a second and the share spent waiting, over all windows but the first.
 
-        The first holds what happens once: compiling, opening files, filling the pipeline.
+        The first holds what happens once: compiling, opening files, filling the pipeline. Where
+        there is no other, it counts.
         """
-        return _rates(self._windows[1:] or self._windows)
+        kept = self._totals[1:] or self._totals
+        steps, seconds, waited = (sum(column) for column in zip(*kept, strict=True))
+        return steps / seconds, waited / seconds
 
 
-def _rates(windows: list[tuple[int, float, float]]) -> tuple[float, float]:
-    steps, seconds, waited = (sum(column) for column in zip(*windows, strict=True))
-    return steps / seconds, waited / seconds
+def _seconds(start: "torch.cuda.Event | float", end: "torch.cuda.Event | float") -> float:
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        return float(start.elapsed_time(end)) / 1000
+    assert isinstance(start, float)
+    assert isinstance(end, float)
+    return end - start

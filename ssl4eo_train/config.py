@@ -1,6 +1,5 @@
-"""What a run is asked to do: the command line, and the resolved configuration."""
+"""What a run is asked to do, with everything resolved."""
 
-import argparse
 import dataclasses
 import json
 import os
@@ -9,16 +8,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from ssl4eo_train import made
+from ssl4eo_train import made, presets
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS, Method
 
-LOADERS = ("dali", "threads", "torch")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -27,31 +25,43 @@ class Config:
     """One run, with nothing left to decide but what depends on the data."""
 
     method: str
+    options: dict[str, Any]
+    """Of the method, by the fields of its `Options`; what is not here is at its default."""
     loader: str
     data: str | None
     """Root folder of the dataset; None for made scenes."""
     split: str
     statistics: str
-    modality: str
+    modality: list[str]
+    fusion: str
+    """How several modalities share a view: ``early`` stacks their bands; ``views`` shows one in
+    each view and zeros for the others, in turn."""
+    seasons: Literal["independent", "same", "distinct", "all"] | None
+    """Season policy of every view; None for the method's own."""
     arch: str
     image_size: int
     """Side of a view in pixels."""
     batch_size: int
     """Samples a step in each process."""
+    accumulate: int
+    """Forward passes that a step is split into."""
     epochs: int
     """Length of the schedule; a run without `steps` ends there."""
     steps: int | None
     """Optimizer steps after which the run ends."""
+    init: str | None
+    """File of weights that the backbone starts from."""
     device: str
     precision: str
+    compile: bool
+    checkpointing: bool
+    """Recompute activations in the backward pass."""
+    device_cache: int
+    """Bytes of GPU memory that may hold decoded samples between epochs."""
     workers: int
     seed: int
-    queue: int | None
-    """Keys remembered by contrastive methods; None for the published number."""
     lr: float | None
-    """Learning rate at the start of the schedule; None for the published one."""
-    momentum: float | None
-    """Of the key encoder's moving average; None for the published one."""
+    """Base learning rate; None for the published one."""
     log_every: int
     """Steps between two looks at the loss. Every step is logged all the same."""
     save_every: int | None
@@ -77,71 +87,27 @@ class Config:
         text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
         (Path(self.out) / "config.json").write_text(text, encoding="utf-8")
 
+    def method_options(self) -> Any:
+        """The options of the method, as it declares them."""
+        return METHODS[self.method].Options(**self.options)
 
+
+FUSIONS = ("early", "views")
+LOADERS = ("dali", "threads", "torch")
+SEASONS = ("independent", "same", "distinct", "all")
 CONTINUED = (
-    *("method", "data", "split", "statistics", "modality", "arch", "image_size"),
-    *("epochs", "steps", "precision", "seed", "queue", "lr", "momentum"),
+    *("method", "options", "data", "split", "statistics", "modality", "fusion", "seasons"),
+    *("arch", "image_size", "accumulate", "epochs", "steps", "precision", "seed", "lr"),
+    *("checkpointing", "init"),
 )
 """What a resumed run takes from its checkpoint where the command line says nothing."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line. Options that are not given are absent from the result."""
-    p = argparse.ArgumentParser(
-        prog="python -m ssl4eo_train",
-        description="Pre-train a backbone on SSL4EO-S12 without labels.",
-        argument_default=argparse.SUPPRESS,
-    )
-    p.add_argument("--method", choices=list(METHODS), help="default: moco_v2")
-    p.add_argument(
-        "--data", metavar="ROOT", help="root folder of SSL4EO-S12 v1.1; default: made scenes"
-    )
-    p.add_argument("--split", help="folder below the root; default: train")
-    p.add_argument("--modality", help="default: S2L1C")
-    p.add_argument("--statistics", help="named statistics of the data; default: v1.1-webdataset")
-    p.add_argument("--loader", choices=LOADERS, help="default: dali on a GPU, threads on the CPU")
-    p.add_argument(
-        "--workers", type=_count(0), metavar="N", help="default: the usable cores, at most 16"
-    )
-    p.add_argument("--arch", help="a backbone of timm; default: as published")
-    p.add_argument(
-        "--image-size", type=_count(1), metavar="N", help="pixels; default: as published"
-    )
-    p.add_argument(
-        "--batch-size", type=_count(1), metavar="N", help="samples a step in each process"
-    )
-    p.add_argument("--epochs", type=_count(1), metavar="N", help="length of the schedule")
-    p.add_argument(
-        "--steps", type=_count(1), metavar="N", help="end after this many optimizer steps"
-    )
-    p.add_argument("--queue", type=_count(1), metavar="N", help="keys that MoCo remembers")
-    p.add_argument("--lr", type=float, metavar="X", help="learning rate at the start")
-    p.add_argument("--momentum", type=float, metavar="X", help="of the key encoder, in [0, 1)")
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
-    p.add_argument("--precision", choices=list(PRECISIONS), help="default: fp32")
-    p.add_argument("--seed", type=_count(0), metavar="N", help="default: 0")
-    p.add_argument(
-        "--log-every", type=_count(1), metavar="N", help="steps between looks at the loss"
-    )
-    p.add_argument("--save-every", type=_count(1), metavar="N", help="steps between checkpoints")
-    p.add_argument("--out", metavar="DIR", help="default: runs/METHOD-TIME")
-    p.add_argument("--resume", action="store_true", help="continue the run in --out")
-    return p
-
-
-def _count(least: int) -> Any:
-    """An argparse type: whole numbers from `least` on."""
-
-    def count(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"expected at least {least}, got {text}")
-        return value
-
-    return count
-
-
 def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: World) -> Config:
     """Fill in what the command line leaves open.
+
+    What is said in several places counts in this order, from the last: defaults, the setting for
+    made scenes where there are no data, the file of `--config`, the checkpoint, the command line.
 
     Args:
         given: the options that were given, by field name.
@@ -151,38 +117,73 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     Raises:
         SetupError: where the options do not fit together.
     """
-    device = _device(given.get("device", "auto"))
+    said = dict(given)
+    words = presets.assignments(said.pop("set", []))
+    file = _file(said.pop("config", None), world)
+    device = _device(said.get("device", "auto"))
     earlier = {} if saved is None else {name: saved["config"][name] for name in CONTINUED}
-    if "epochs" in given and "steps" not in given:
+    if "epochs" in said and "steps" not in said:
         earlier.pop("steps", None)  # Asked to go on to another end.
-    name = {**earlier, **given}.get("method", "moco_v2")
-    values = {
-        **_always(name, device),
-        **(_published(METHODS[name], world) if {**earlier, **given}.get("data") else made.SETTING),
-        **earlier,
-        **({} if saved is None else {"batch_size": _share(saved["run"]["batch"], world)}),
-        **given,
-        "device": device,
+    if saved is not None:
+        earlier["batch_size"] = _share(saved["run"]["batch"], world)
+    top = {**file, **earlier, **said}
+    name = top.get("method", "moco_v2")
+    layers = [_always(name, device), _published(METHODS[name], world)]
+    if not top.get("data"):
+        layers.append(made.SETTINGS[name])
+    layers += [file, earlier, said, {"options": words}]
+    values = {k: v for layer in layers for k, v in layer.items()}
+    options = {k: v for layer in layers for k, v in layer.get("options", {}).items()}
+    values |= {"device": device, "options": presets.options(METHODS[name], options)}
+    config = Config(**values)
+    if config.batch_size % config.accumulate:
+        raise SetupError(
+            f"--accumulate: {config.batch_size} samples cannot be split into {config.accumulate}"
+        )
+    return config
+
+
+def _file(name: str | None, world: World) -> dict[str, Any]:
+    """The settings of a configuration file by field name."""
+    if name is None:
+        return {}
+    content = presets.load(name)
+    fields = {f.name for f in dataclasses.fields(Config)} - {"batch_size", "resume"} | {"batch"}
+    presets.known(content, fields, f"--config {name}")
+    if content.get("method") not in METHODS:
+        raise SetupError(f"--config {name}: method must be one of {', '.join(METHODS)}")
+    like = {**_always(content["method"], "cpu"), **_published(METHODS[content["method"]], World())}
+    like |= {"lr": 0.0, "batch": 1}
+    content = {
+        k: presets.fitting(f"--config {name}: {k}", v, like.get(k)) for k, v in content.items()
     }
-    return Config(**values)
+    if "batch" in content:
+        content["batch_size"] = _share(content.pop("batch"), world)
+    return content
 
 
 def _always(method: str, device: str) -> dict[str, Any]:
     """Defaults of every run."""
     return {
         "method": method,
+        "options": {},
         "data": None,
         "split": "train",
         "statistics": "v1.1-webdataset",
-        "modality": "S2L1C",
+        "modality": ["S2L1C"],
+        "fusion": "early",
+        "seasons": None,
         "loader": "dali" if device == "cuda" else "threads",
         "workers": min(16, len(os.sched_getaffinity(0))),
+        "accumulate": 1,
         "steps": None,
+        "init": None,
         "precision": "fp32",
+        "compile": False,
+        "checkpointing": False,
+        "device_cache": 0,
         "seed": 0,
-        "queue": None,
         "lr": None,
-        "momentum": None,
         # Reading the loss makes the CPU wait for the GPU; on the CPU it costs nothing.
         "log_every": 10 if device == "cuda" else 1,
         "save_every": None,

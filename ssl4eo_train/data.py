@@ -1,10 +1,14 @@
 """The loaders that a run can use. All give the same batches in the same order."""
 
+import dataclasses
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 import fastload
@@ -13,6 +17,7 @@ from ssl4eo_train import distributed, made
 from ssl4eo_train.config import Config
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.methods import METHODS
 
 Batch = dict[str, Any]
 
@@ -84,6 +89,49 @@ class TorchLoader:
         self._epoch, self._step = state["epoch"], state["step"]
 
 
+def wanted(config: Config, channels_last: bool) -> Recipe:
+    """What the method wants to see, with the seasons that the run asks for."""
+    method = METHODS[config.method]
+    recipe = method.recipe(config.image_size, config.arch, config.method_options())
+    views = recipe.views
+    if config.seasons is not None:
+        views = tuple(dataclasses.replace(v, timestamp=config.seasons) for v in views)
+    return dataclasses.replace(recipe, views=views, channels_last=channels_last)
+
+
+def bands(config: Config, dataset: fastload.SSL4EOS12) -> int:
+    """Channels of a view: the bands of all modalities, of all dates where a view shows these."""
+    dates = dataset.timestamps if config.seasons == "all" else 1
+    return dates * sum(dataset.modalities[name].bands for name in config.modality)
+
+
+def views(batch: Batch, config: Config, device: torch.device) -> list[Tensor]:
+    """The views of a batch on the device, ``[N, C, h, w]`` each, C as `bands` says.
+
+    With the fusion "views" each view shows one modality, in turn, and zeros for the others, as
+    DINO-MM drops sensors (Wang et al., arXiv:2204.05381).
+    """
+    shown = []
+    for v in range(len(batch[config.modality[0]])):
+        parts = [batch[name][v].to(device, non_blocking=True) for name in config.modality]
+        parts = [part.flatten(1, 2) if part.ndim == 5 else part for part in parts]
+        if config.fusion == "views":
+            here = v % len(parts)
+            parts = [x if m == here else torch.zeros_like(x) for m, x in enumerate(parts)]
+        shown.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+    return shown
+
+
+def split(
+    batch: Batch, config: Config, device: torch.device
+) -> Iterator[tuple[list[Tensor], NDArray[np.int64]]]:
+    """The parts of a batch that are passed forward one by one: views, and the ids they show."""
+    shown, index = views(batch, config, device), batch["index"].numpy()
+    n = config.batch_size // config.accumulate
+    for start in range(0, config.batch_size, n):
+        yield [view[start : start + n] for view in shown], index[start : start + n]
+
+
 def make(
     config: Config, recipe: Recipe, device: torch.device, world: World
 ) -> tuple[Loader, fastload.SSL4EOS12]:
@@ -96,7 +144,7 @@ def make(
         dataset = fastload.SSL4EOS12(
             config.data or made_scenes(config, world),
             split=config.split,
-            modalities=[config.modality],
+            modalities=config.modality,
             recipe=recipe,
             statistics=config.statistics,
             seed=config.seed,
@@ -119,6 +167,7 @@ def make(
         seed=config.seed,
         engine="dali" if config.loader == "dali" else "threads",
         device="cpu" if config.loader == "torch" else device,
+        device_cache=config.device_cache,
         rank=world.rank,
         world_size=world.size,
     )

@@ -4,13 +4,16 @@ Samples are dealt as `fastload` deals them: rank r holds samples r, r + world, .
 `gather` puts them back into the step's order, so that every world size sees the same sequence.
 """
 
+import gc
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from kernels.philox import words
 
@@ -51,7 +54,16 @@ def start(world: World, device: torch.device) -> None:
 def stop() -> None:
     """Leave the other processes."""
     if dist.is_initialized():
+        # What is left of a model may hold the group, whose threads must end before Python does.
+        gc.collect()
         dist.destroy_process_group()
+
+
+def no_sync(module: nn.Module) -> AbstractContextManager[None]:
+    """Within this context gradients are summed up in each process, and not exchanged."""
+    if isinstance(module, DistributedDataParallel):
+        return module.no_sync()
+    return nullcontext()
 
 
 def rank() -> int:
@@ -67,16 +79,16 @@ def size() -> int:
 def wait() -> None:
     """Wait until every process is here."""
     if size() > 1:
-        any_of(False)  # A barrier of NCCL would claim a GPU; this one is on the CPU.
+        largest(0)  # A barrier of NCCL would claim a GPU; this one is on the CPU.
 
 
-def any_of(flag: bool) -> bool:
-    """Whether the flag is set in any process. Collective; costs no CPU-GPU sync."""
+def largest(number: int) -> int:
+    """The largest of the processes' numbers. Collective; costs no CPU-GPU sync."""
     if size() == 1:
-        return flag
-    flags = torch.tensor(int(flag))
-    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-    return bool(flags.item())
+        return number
+    numbers = torch.tensor(number)
+    dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+    return int(numbers.item())
 
 
 def mean(x: Tensor) -> Tensor:

@@ -1,22 +1,32 @@
-"""Ctrl-C asks a run to end well; a second Ctrl-C ends it at once."""
+"""A request to end ends a run well: Ctrl-C, or the SIGTERM of a scheduler that wants the node."""
 
 import signal
 from types import FrameType, TracebackType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
-    """Within this context, SIGINT sets `asked` instead of raising. For the main thread."""
+    """Within this context, the first signal sets `asked`; a second one does what it always did.
+
+    For the main thread.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: int | None = None
+        """The signal's number."""
 
     def __enter__(self) -> "Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._ask)
+        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
+        self.asked = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __exit__(
         self,
@@ -24,4 +34,4 @@ class Interrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        self._restore()

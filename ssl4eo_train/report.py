@@ -16,7 +16,8 @@ from ssl4eo_train.tracking import NAME, read
 
 def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SSL4EOS12) -> str:
     """Say everything that was resolved about the run, its model and its data."""
-    info = dataset.modalities[config.modality]
+    infos = [dataset.modalities[name] for name in config.modality]
+    bands = " + ".join(f"{info.name} ({info.bands} bands)" for info in infos)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     processes = f" x {world.size} processes" if world.size > 1 else ""
     made = "" if config.data else "made scenes, "
@@ -24,8 +25,8 @@ def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SS
         [
             f"model  {config.method} with {config.arch}, {trained:.1f} M trained parameters, "
             f"{config.precision} on {config.device}",
-            f"data   {made}{len(dataset)} locations x {info.timestamps} timestamps of "
-            f"{config.modality}, {info.bands} bands, {info.height} x {info.width} px",
+            f"data   {made}{len(dataset)} locations x {dataset.timestamps} timestamps of "
+            f"{bands}, {infos[0].height} x {infos[0].width} px",
             f"views  {config.image_size} px, batches of {config.batch_size}{processes} "
             f"by the {config.loader} loader with {config.workers} workers, seed {config.seed}",
         ]

@@ -29,20 +29,30 @@ class Tracker:
 
     def __init__(self, folder: Path | None, step: int, total: int) -> None:
         self._pending: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+        self._parts: list[dict[str, Tensor]] = []
         self._bar = tqdm(total=total, initial=step, unit="step", disable=folder is None)
         self._lines: TextIO | None = None
+        self.events: SummaryWriter | None = None
         if folder is not None:
             cut(folder / NAME, step)
             self._lines = (folder / NAME).open("a", encoding="utf-8")
             # Events past the step stay in their file, and TensorBoard leaves them out.
-            self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+            self.events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
-    def record(self, row: dict[str, float], scalars: dict[str, Tensor]) -> None:
-        """Keep what a step gave: numbers with ``step`` (from 1), and scalars with ``loss``.
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """Keep the scalars of one forward pass, ``loss`` among them.
 
-        The scalars stay on their device, so that nothing waits for it.
+        They stay on their device, so that nothing waits for it.
         """
-        self._pending.append((row, {name: x.detach() for name, x in scalars.items()}))
+        self._parts.append({name: x.detach() for name, x in scalars.items()})
+
+    def record(self, row: dict[str, float]) -> None:
+        """End a step: its numbers, with ``step`` (from 1), beside the mean of what was added."""
+        scalars = self._parts[0]
+        if len(self._parts) > 1:
+            scalars = {n: torch.stack([p[n] for p in self._parts]).mean() for n in scalars}
+        self._pending.append((row, scalars))
+        self._parts = []
         self._bar.update()
 
     def flush(self, clock: Clock, samples: int) -> None:
@@ -59,9 +69,9 @@ class Tracker:
         names = list(kept[0][1])
         table = torch.stack([torch.stack([x[name].float() for name in names]) for _, x in kept])
         values = distributed.mean(table).tolist()  # The CPU-GPU sync.
-        steps_per_s, waiting = clock.window()
-        for (row, _), numbers in zip(kept, values, strict=True):
-            speed = {"samples_per_s": steps_per_s * samples, "waiting": waiting}
+        for (row, _), numbers, times in zip(kept, values, clock.window(), strict=True):
+            seconds, waiting = times
+            speed = {"samples_per_s": samples / seconds, "waiting": waiting}
             self._write({**row, **dict(zip(names, numbers, strict=True)), **speed})
         if self._lines is not None:
             self._lines.flush()
@@ -69,11 +79,11 @@ class Tracker:
     def _write(self, row: dict[str, float]) -> None:
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss of step {row['step']} is {row['loss']}")
-        if self._lines is None:
+        if self._lines is None or self.events is None:
             return
         self._lines.write(json.dumps(row) + "\n")
         for name in row.keys() - {"step"}:
-            self._events.add_scalar(name, row[name], int(row["step"]))
+            self.events.add_scalar(name, row[name], int(row["step"]))
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['samples_per_s']:.0f} samples/s, "
             f"{row['waiting']:.0%} waiting for data"
@@ -84,7 +94,8 @@ class Tracker:
         self._bar.close()
         if self._lines is not None:
             self._lines.close()
-            self._events.close()
+        if self.events is not None:
+            self.events.close()
 
 
 def read(path: Path) -> Iterator[dict[str, float]]:

@@ -1,5 +1,6 @@
 """The training loop. It reads from top to bottom."""
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -8,15 +9,16 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl4eo_train import checkpoint, data, distributed
+from ssl4eo_train import checkpoint, data, distributed, sync_norm, weights
 from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import PRECISIONS, Config
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.interrupt import Interrupt
-from ssl4eo_train.methods import METHODS, Settings
+from ssl4eo_train.methods import METHODS, Progress, Samples, Settings
 from ssl4eo_train.report import ending, opening, span
 from ssl4eo_train.tracking import Tracker
+from ssl4eo_train.watching import Watcher
 
 
 def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
@@ -28,7 +30,7 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         world: this process among those that train.
 
     Returns:
-        The exit status: 0, or 130 after Ctrl-C.
+        The exit status: 0, or 128 and the signal's number after Ctrl-C or SIGTERM.
 
     Raises:
         SetupError: where the run cannot start.
@@ -47,26 +49,32 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
     torch.manual_seed(config.seed)
 
     # What the method sees.
-    method = METHODS[config.method]
     channels_last = device.type == "cuda"  # The layout that its convolutions want.
-    recipe = dataclasses.replace(method.recipe(config.image_size), channels_last=channels_last)
-    loader, dataset = data.make(config, recipe, device, world)
+    loader, dataset = data.make(config, data.wanted(config, channels_last), device, world)
     last = config.steps or config.epochs * len(loader)
     epochs = max(config.epochs, math.ceil(last / len(loader)))
 
     # What it trains.
+    batch_size = config.batch_size * world.size
     settings = Settings(
         arch=config.arch,
-        bands=dataset.modalities[config.modality].bands,
+        bands=data.bands(config, dataset),
         image_size=config.image_size,
-        batch=config.batch_size * world.size,
+        batch=batch_size // config.accumulate,
         seed=config.seed,
-        queue=config.queue,
-        momentum=config.momentum,
+        options=config.method_options(),
+        checkpointing=config.checkpointing,
     )
+    model = METHODS[config.method].build(settings)
+    if config.init is not None and saved is None:
+        told = weights.init(model.backbone, Path(config.init))
+        if world.first:
+            print(told, flush=True)
     layout = torch.channels_last if channels_last else torch.preserve_format
-    model = method.build(settings).to(device).to(memory_format=layout)
-    optimizer = method.optimizer(model, config.lr)
+    model = model.to(device).to(memory_format=layout)
+    if model.step_norm:
+        sync_norm.synchronise(model)
+    optimizer = model.optimizer(config.lr)
     half = torch.autocast(
         device.type, PRECISIONS[config.precision], enabled=config.precision != "fp32"
     )
@@ -76,8 +84,13 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
     run = {
         "method": config.method,
         "modality": config.modality,
+        "band_names": [list(dataset.modalities[name].band_names) for name in config.modality],
+        "fusion": config.fusion,
+        "seasons": config.seasons,
         "lr": config.lr,
+        "accumulate": config.accumulate,
         **dataclasses.asdict(settings),
+        "batch": batch_size,
     }
     step = 0
     if saved is not None:
@@ -92,39 +105,53 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         scaler.load_state_dict(saved["scaler"])
         data.resume(loader, saved["loader"])
         checkpoint.set_random_state(saved["random"], device)
+    if config.compile:
+        for network in model.children():
+            network.compile()
     # Buffers are left alone: each process keeps its batch norm statistics, of which the first one's
     # are saved, and the queue is the same in all of them by construction.
     forward = DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
     save_every = config.save_every or max(100, len(loader))
     if world.first:
+        checkpoint.need_room(out, model)
         config.write()
         print(opening(config, world, model, dataset))
         print(span(len(loader), epochs, step, last), flush=True)
 
     # Train.
     tracker = Tracker(out if world.first else None, step, last)
-    clock, batches = Clock(), data.forever(loader)
+    watcher = Watcher(config, dataset, tracker)
+    clock, batches = Clock(device), data.forever(loader)
     with Interrupt() as interrupt:
         done = False
         while not done:
-            epoch = step / len(loader)
-            rate = method.schedule(optimizer, epoch, epochs)
+            progress = Progress(step, len(loader), epochs)
+            rate = model.before_step(optimizer, progress)
             batch = clock.next(batches)
-            views = [view.to(device, non_blocking=True) for view in batch[config.modality]]
-            with half:
-                loss, metrics = forward(views)
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
+            for part, parts in enumerate(data.split(batch, config, device)):
+                views, index = parts
+                samples = Samples(config.seed, step // len(loader), index)
+                ends = part == config.accumulate - 1
+                with contextlib.nullcontext() if ends else distributed.no_sync(forward):
+                    with half:
+                        loss, metrics = forward(views, samples)
+                    scaler.scale(loss / config.accumulate).backward()
+                tracker.add({"loss": loss, **metrics})
+            scaler.unscale_(optimizer)
+            model.after_backward(progress)
             scaler.step(optimizer)  # With fp16 a CPU-GPU sync: are the gradients finite?
             scaler.update()
-            method.after_step(model, epoch, epochs)
+            model.after_step(progress)
             step += 1
-            tracker.record({"step": step, "epoch": epoch, "lr": rate}, {"loss": loss, **metrics})
+            tracker.record({"step": step, "epoch": progress.epoch, "lr": rate})
 
-            stop = distributed.any_of(interrupt.asked)  # On the CPU, so no CPU-GPU sync.
-            done = stop or step == last
+            stop = distributed.largest(interrupt.asked or 0)  # On the CPU, so no CPU-GPU sync.
+            done = bool(stop) or step == last
             if done or step % config.log_every == 0 or step % save_every == 0:
-                tracker.flush(clock, settings.batch)  # A CPU-GPU sync.
+                tracker.flush(clock, batch_size)  # A CPU-GPU sync.
+            if step % len(loader) == 0 or step == last:
+                watcher.look(model, views, step)  # A CPU-GPU sync, once an epoch.
             if done or step % save_every == 0:
                 state = {
                     "config": dataclasses.asdict(config),
@@ -138,9 +165,8 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
                 }
                 if world.first:
                     checkpoint.save(out, state)  # A CPU-GPU sync.
-                clock.restart()
     batches.close()
     tracker.close()
     if world.first:
-        print(ending(config, loader, clock, settings.batch, step, last), flush=True)
-    return 130 if step < last else 0
+        print(ending(config, loader, clock, batch_size, step, last), flush=True)
+    return 128 + stop if step < last else 0

@@ -57,8 +57,12 @@ def _largest(view: View, H: int, W: int) -> tuple[int, int]:
     low, high = view.ratio
     if view.ratio_law == "uniform":
         low, high = min(low, 1 / high), max(high, 1 / low)
-    area, fallback = H * W * view.scale[1], central_box(view.ratio, H, W)
-    tallest, widest = (math.floor(math.sqrt(area * ratio)) + 1 for ratio in (1 / low, high))
+    smallest, largest = (H * W * scale for scale in view.scale)
+    tallest, widest = (math.floor(math.sqrt(largest * r) + 0.5) + 1 for r in (1 / low, high))
+    thinnest = math.sqrt(smallest * min(low, 1 / high))
+    if tallest <= H and widest <= W and thinnest > 1:
+        return tallest, widest  # the first attempt always fits
+    fallback = central_box(view.ratio, H, W)
     return min(H, max(tallest, fallback[0])), min(W, max(widest, fallback[1]))
 
 

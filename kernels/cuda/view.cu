@@ -100,7 +100,7 @@ struct Finish {
   int band, last;
 
   // Whether the one band is dropped. A gray view's bands are all needed for their mean.
-  __device__ bool nothing() const { return last == band + 1 && keep && !keep[band]; }
+  __device__ bool dropped() const { return last == band + 1 && keep && !keep[band]; }
 
   __device__ int count(int y, int x, bool below) const {
     return below ? tile.down.size - y : tile.across.size - x;
@@ -113,26 +113,36 @@ struct Finish {
       if (threshold == threshold && (dark ? v < threshold : v >= threshold)) v = 1 - v;
       convert(v, pixels.v[j]);
     }
-    canvas.put(pixels, y, x, band, below, count(y, x, below));
-    for (int c = band + 1; c < last; ++c) {
-      canvas.put(pixels, y, x, c, below, count(y, x, below));
+    if (last == band + 1) {
+      canvas.put(pixels, y, x, band, below, count(y, x, below));
+      return;
+    }
+#pragma unroll 1
+    for (int c = band; c < last; ++c) {
+      const Quad<OUTPUT> shown = !keep || keep[c] ? pixels : Quad<OUTPUT>{};
+      canvas.put(shown, y, x, c, below, count(y, x, below));
     }
   }
 
-  __device__ void put_zero(int y, int x, int c) const {
-    canvas.put(Quad<OUTPUT>{}, y, x, c, true, count(y, x, true));
+  __device__ void put_zero(int y, int x) const {
+    canvas.put(Quad<OUTPUT>{}, y, x, band, true, count(y, x, true));
   }
 };
 
-// Steps 2 and 4 for all of the tile, or zeros where nothing is kept. Neighbouring threads write
+// Steps 2 and 4 for all of the tile, or zeros for a dropped band. Neighbouring threads write
 // neighbouring pixels.
-__device__ void finish_plain(const Tile& tile, const Finish& finish, bool nothing) {
+template <bool DROPPED>
+__device__ void finish_plain(const Tile& tile, const Finish& finish) {
   const int columns = tile.across.size;
   const Divider line(finish.transpose ? tile.groups : columns);
   for (int i = threadIdx.x; i < tile.groups * columns; i += blockDim.x) {
     const int major = line.quotient(i), minor = i - major * line.divisor;
     const int g = finish.transpose ? minor : major, x = finish.transpose ? major : minor;
-    finish.put(nothing ? Four{} : resampled(tile, g, x), 4 * g, x, true);
+    if (DROPPED) {
+      finish.put_zero(4 * g, x);
+    } else {
+      finish.put(resampled(tile, g, x), 4 * g, x, true);
+    }
   }
 }
 
@@ -166,8 +176,8 @@ __device__ void finish_blurred(const Tile& tile, const Finish& finish) {
 // Steps 1 to 4 for the bands from finish.band to before finish.last, which become one.
 __device__ void render(const Tile& tile, const SOURCE* crop, const Source& source,
                        const Band* bands, const Finish& finish, Tally& tally) {
-  if (finish.nothing()) {
-    finish_plain(tile, finish, true);
+  if (finish.dropped()) {
+    finish_plain<true>(tile, finish);
     return;
   }
   for (int c = finish.band; c < finish.last; ++c) {
@@ -182,7 +192,7 @@ __device__ void render(const Tile& tile, const SOURCE* crop, const Source& sourc
   if (tile.radius) {
     finish_blurred(tile, finish);
   } else {
-    finish_plain(tile, finish, false);
+    finish_plain<false>(tile, finish);
     __syncthreads();
   }
 }

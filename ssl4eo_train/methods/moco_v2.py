@@ -6,32 +6,49 @@ arXiv:1911.05722 and 2003.04297; "FB" below is their code, facebookresearch/moco
 
 import copy
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from fastload.recipe import Radiometry, Recipe
+from fastload.recipe import Recipe
 from kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods.method import Published, Settings
+from ssl4eo_train.methods.common import RADIOMETRY, cosine, follow, set_rate, spread
+from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 
 # 100 epochs where FB has 200: the published scripts. They ran 4 processes of 64 samples.
 PUBLISHED = Published(arch="resnet50", image_size=224, batch=256, epochs=100)
-QUEUE = 65536
 WIDTH = 128
-TEMPERATURE = 0.2
-MOMENTUM = 0.999
 LEARNING_RATE = 0.03  # At 256 samples; the published code does not scale it with the batch.
 
 
-def recipe(image_size: int = 224) -> Recipe:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be set; the defaults are the published values."""
+
+    queue: int = 65536
+    """Keys that are remembered."""
+    momentum: float = 0.999
+    """Of the key encoder's moving average."""
+    temperature: float = 0.2
+    """Divides the similarities. FB's default of 0.07 is overridden by the published scripts."""
+
+
+DEFAULTS = Options()
+
+
+def recipe(
+    image_size: int = 224, arch: str = PUBLISHED.arch, options: Options = DEFAULTS
+) -> Recipe:
     """Two views drawn alike, each at a season of its own. Deviations from FB are SSL4EO-S12's.
 
     Args:
         image_size: side of a view in pixels.
+        arch, options: make no difference.
     """
     view = View(
         size=image_size,
@@ -50,21 +67,10 @@ def recipe(image_size: int = 224) -> Recipe:
         sigma=(0.1, 2.0),
         hflip=0.5,
     )
-    # SSL4EO-S12 casts DN / 10000 * 255 to uint8 without a clip, so that 12000 DN wraps to grey 50,
-    # and so do pixels that brightness and contrast push out of range. Its README says "clip to
-    # [0, 1]"; that is what is done here, in float, without rounding to grey levels of 39.2 DN.
-    # Like SSL4EO-S12 and unlike FB, no mean is subtracted afterwards.
-    reflectance = Radiometry.reflectance()
-    radiometry = {
-        "S2L1C": reflectance,
-        "S2L2A": reflectance,
-        "S2RGB": Radiometry.quantile(0.0, 255.0),
-        "S1GRD": Radiometry.two_sigma(),
-    }
-    return Recipe((view, view), radiometry)
+    return Recipe((view, view), RADIOMETRY)
 
 
-class MoCo(nn.Module):
+class MoCo(Learner):
     """Query encoder, key encoder and the queue of keys.
 
     Args:
@@ -89,19 +95,19 @@ class MoCo(nn.Module):
         queue: int,
         batch: int,
         width: int = WIDTH,
-        temperature: float = TEMPERATURE,
-        momentum: float = MOMENTUM,
+        temperature: float = DEFAULTS.temperature,
+        momentum: float = DEFAULTS.momentum,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if queue < batch or queue % batch:
             raise SetupError(
-                f"--queue is {queue}, expected a multiple of the {batch} samples of a step "
+                f"queue is {queue}, expected a multiple of the {batch} samples of a step "
                 f"(batch size times processes), since a step replaces that many keys; "
                 f"{max(1, round(queue / batch)) * batch} would do"
             )
         if not 0 <= momentum < 1:
-            raise SetupError(f"--momentum is {momentum}, expected a number in [0, 1)")
+            raise SetupError(f"momentum is {momentum}, expected a number in [0, 1)")
         self.query = encoder
         self.key = copy.deepcopy(encoder).requires_grad_(False)
         generator = torch.Generator().manual_seed(seed)
@@ -124,40 +130,34 @@ class MoCo(nn.Module):
         """Undo `get_extra_state`."""
         self.steps = state["steps"]
 
-    def forward(self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    @property
+    def backbone(self) -> nn.Module:
+        """See `Learner.backbone`."""
+        return self.query.get_submodule("backbone")
+
+    def forward(self, views: list[Tensor], samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
         """Contrast view 0 (query) with view 1 (key), then remember the keys.
 
         Args:
             views: two tensors ``[N, C, h, w]``.
+            samples: make no difference.
 
         Returns:
-            The loss, and ``accuracy``: the share of queries nearest to their own key. Scalars.
+            The loss; ``accuracy``, the share of queries nearest to their own key; ``spread`` of the
+            queries; and ``similarity``, the mean one of queries to the queue. Scalars.
         """
-        # The order of the published code. The key encoder follows the query encoder as the last
-        # step left it, and this step's keys enter the queue only after the logits.
         images_q, images_k = views
         q = F.normalize(self.query(images_q), dim=1)
         with torch.no_grad():
-            self.follow()
             shuffled = distributed.shuffle(images_k, self.seed, self.steps)
             # Normalised in float32, since under autocast the encoder gives half precision.
             shuffled = F.normalize(self.key(shuffled).float(), dim=1)
             keys = distributed.unshuffle(shuffled, self.seed, self.steps)  # [G, D]
             k = distributed.mine(keys)  # [N, D]
+        # The published order: this step's keys enter the queue only after the logits.
         loss, metrics = contrast(q, k, self.queue.clone(), self.temperature)
         self.enqueue(keys)
-        return loss, metrics
-
-    @torch.no_grad()
-    def follow(self) -> None:
-        """Move the key encoder towards the query encoder: ``key = m key + (1 - m) query``.
-
-        Parameters only: batch norm's running statistics are the key encoder's own, as in FB.
-        """
-        keys: list[Tensor] = list(self.key.parameters())
-        queries: list[Tensor] = list(self.query.parameters())
-        torch._foreach_mul_(keys, self.momentum)
-        torch._foreach_add_(keys, queries, alpha=1 - self.momentum)
+        return loss, {**metrics, "spread": spread(q)}
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
@@ -166,6 +166,22 @@ class MoCo(nn.Module):
             raise ValueError(f"the queue takes {self.batch} keys a step, got {len(keys)}")
         self.queue[:, self.pointer : self.pointer + self.batch] = keys.T
         self.steps += 1
+
+    def optimizer(self, lr: float | None = None) -> Optimizer:
+        """SGD; weight decay on all parameters, batch norm's and biases included, as FB."""
+        self.lr = LEARNING_RATE if lr is None else lr
+        return SGD(self.query.parameters(), lr=self.lr, momentum=0.9, weight_decay=1e-4)
+
+    def before_step(self, optimizer: Optimizer, progress: Progress) -> float:
+        """Cosine in whole epochs, without warm-up, as FB with ``--cos``; the key encoder follows.
+
+        It does so as the last step left the query encoder. FB moves it between the two forward
+        passes, which is the same: parameters only, batch norm's running statistics are its own.
+        """
+        # At first it is the query encoder, whatever weights that was given.
+        follow(self.key, self.query, self.momentum if progress.step else 0.0)
+        share = math.floor(progress.epoch) / progress.epochs
+        return set_rate(optimizer, cosine(share, self.lr, 0.0))
 
 
 def contrast(
@@ -180,8 +196,9 @@ def contrast(
         temperature: divides the similarities.
 
     Returns:
-        The mean over N of ``-log softmax([q.k, q @ queue] / temperature)[0]``, and ``accuracy``,
-        the share of queries whose greatest logit is their key's. Scalars.
+        The mean over N of ``-log softmax([q.k, q @ queue] / temperature)[0]``; ``accuracy``, the
+        share of queries whose greatest logit is their key's; and ``similarity``, the mean of
+        q @ queue. Scalars.
     """
     with torch.autocast(q.device.type, enabled=False):
         q, k = q.float(), k.float()
@@ -189,7 +206,8 @@ def contrast(
         negative = torch.einsum("nd,dk->nk", q, queue)
         logits = torch.cat([positive, negative], dim=1) / temperature  # [N, 1 + K]
         loss = F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
-    return loss, {"accuracy": (logits.detach().argmax(dim=1) == 0).float().mean()}
+        accuracy = (logits.detach().argmax(dim=1) == 0).float().mean()
+    return loss, {"accuracy": accuracy, "similarity": negative.detach().mean()}
 
 
 def projector(features: int, width: int = WIDTH) -> nn.Module:
@@ -201,28 +219,16 @@ def build(settings: Settings) -> MoCo:
     """See `Method.build`."""
     backbone = backbones.build(settings.arch, settings.bands, settings.image_size)
     head = projector(backbones.width(backbone))
+    backbone.set_grad_checkpointing(settings.checkpointing)
     encoder = nn.Sequential()
     encoder.add_module("backbone", backbone)
     encoder.add_module("projector", head)
-    queue = QUEUE if settings.queue is None else settings.queue
-    momentum = MOMENTUM if settings.momentum is None else settings.momentum
-    return MoCo(encoder, queue=queue, batch=settings.batch, momentum=momentum, seed=settings.seed)
-
-
-def optimizer(model: nn.Module, lr: float | None = None) -> Optimizer:
-    """SGD; weight decay on all parameters, batch norm's and biases included, as FB."""
-    lr = LEARNING_RATE if lr is None else lr
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return SGD([{"params": trained, "base_lr": lr}], lr=lr, momentum=0.9, weight_decay=1e-4)
-
-
-def schedule(optimizer: Optimizer, epoch: float, epochs: int) -> float:
-    """Cosine in whole epochs, without warm-up, as FB with ``--cos``."""
-    factor = 0.5 * (1 + math.cos(math.pi * math.floor(epoch) / epochs))
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
-    return float(optimizer.param_groups[0]["lr"])
-
-
-def after_step(model: nn.Module, epoch: float, epochs: int) -> None:
-    """Nothing: the key encoder moves in `MoCo.forward`, between the two encoders."""
+    options: Options = settings.options
+    return MoCo(
+        encoder,
+        queue=options.queue,
+        batch=settings.batch,
+        temperature=options.temperature,
+        momentum=options.momentum,
+        seed=settings.seed,
+    )

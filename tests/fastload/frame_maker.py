@@ -58,13 +58,14 @@ def odd_frame(
 
 
 def small_blocks(data: np.ndarray, typesize: int, shuffle: int, block: int) -> bytes:
-    """A split LZ4 frame with blocks that are smaller than C-Blosc would make them."""
+    """An LZ4 frame with blocks that are smaller than C-Blosc would make them, and without the flag
+    that forbids to split them: then those of 128 elements and more are split."""
     starts, body, head = [], b"", 16 + 4 * -(-len(data) // block)
     for first in range(0, len(data), block):
         part = data[first : first + block]
         moved = shuffled(part, typesize, shuffle == 2) if shuffle else part
         starts.append(head + len(body))
-        for stream in np.split(moved, typesize if len(part) == block else 1):
+        for stream in np.split(moved, typesize if len(part) == block >= 128 * typesize else 1):
             packed = lz4.block.compress(stream.tobytes(), store_size=False)
             packed = packed if len(packed) < len(stream) else stream.tobytes()
             body += struct.pack("<i", len(packed)) + packed

@@ -67,6 +67,17 @@ def test_blocks_in_any_order() -> None:
     assert (np.diff(parse([mixed], [len(data)]).streams["src"]) < 0).any()
 
 
+@pytest.mark.parametrize("shuffle", make.SHUFFLES)
+@pytest.mark.parametrize(("typesize", "block"), [(2, 254), (2, 256), (4, 480), (4, 512), (8, 1008)])
+def test_small_blocks_are_not_split(typesize: int, block: int, shuffle: int) -> None:
+    data = np.arange(6000).astype(f"u{typesize}").view("u1")[:-5]
+    frame = make.small_blocks(data, typesize, shuffle, block)
+    parsed = parse([frame], [len(data)])
+    full, splits = len(data) // block, typesize if block in (256, 512) else 1
+    assert len(parsed.streams) == full * splits + 1
+    np.testing.assert_array_equal(make.decode(parsed, [frame], [len(data)])[0], data)
+
+
 @pytest.mark.parametrize(("codec", "splits"), [("lz4", 2), ("zstd", 1)])
 def test_a_timestamp_of_the_archive(codec: str, splits: int) -> None:
     data = make.content(np.random.default_rng(1), 13 * 264 * 264, 2)
@@ -236,6 +247,13 @@ def test_junk_behind_a_plausible_header_never_leads_outside() -> None:
         assert ((rows["dst"] >= 0) & (rows["dst"] + rows["size"] <= nbytes)).all()
         assert rows["size"].sum() in (0, nbytes)
     assert 0 < refused < 5000
+
+
+def test_a_damaged_frame_is_not_for_the_host() -> None:
+    data, _ = sample()
+    damaged: Reasons = []
+    parsed = parse([make.frame(data, 2, "zlib")[:-1]], [len(data)], damaged)
+    assert (parsed.on_host, [i for i, _ in damaged]) == ([], [0])
 
 
 def test_damaged_frames_are_left_out_if_asked() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kernels.philox import choice, philox, philox_numba, uniform, words
+from tests.kernels.cuda.devices import PLACES
 
 # Random123's kat_vectors for philox4x32-10: counter, key, result.
 VECTORS = [
@@ -27,25 +28,37 @@ def in_numba(c, k):
 
 
 @pytest.mark.parametrize(("counter", "key", "expected"), VECTORS)
-@pytest.mark.parametrize("backend", ["numpy", "numpy arrays", "numba"])
+@pytest.mark.parametrize("backend", ["numpy", "numpy arrays", "numba", *PLACES])
 def test_published_vectors(backend, counter, key, expected):
     c, k = unhex(counter), unhex(key)
     if backend == "numba":
         got = in_numba(np.array(c), np.array(k))
     elif backend == "numpy":
         got = philox(*c, *k)
-    else:
+    elif backend == "numpy arrays":
         got = [x[1] for x in philox(*(np.repeat(x, 3) for x in c), *k)]
+    else:
+        got = on_device(PLACES[backend](), np.array([[*c, *k]]))[0]
     assert list(got) == unhex(expected)
 
 
-def test_numba_and_numpy_agree_on_random_counters():
-    rng = np.random.default_rng(0)
-    for c, k in zip(
-        rng.integers(0, 2**32, (500, 4)), rng.integers(0, 2**32, (500, 2)), strict=True
-    ):
-        c, k = c.astype(np.uint64), k.astype(np.uint64)
-        assert tuple(in_numba(c, k)) == tuple(philox(*c, *k))
+def on_device(place, counters):
+    """Four words at each of the counters and keys ``[N, 6]``."""
+    N = len(counters)
+    given, out = place.upload(counters.astype(np.uint32)), place.upload(np.zeros(4 * N, "u4"))
+    place.device.launch("draw.cu", "words", N, 1, [given, out, N])
+    return place.download(out, np.uint32).reshape(N, 4)
+
+
+@pytest.mark.parametrize("backend", ["numba", *PLACES])
+def test_backends_agree_on_random_counters(backend):
+    counters = np.random.default_rng(0).integers(0, 2**32, (500, 6)).astype(np.uint64)
+    expected = np.stack(philox(*counters.T), axis=1)
+    if backend == "numba":
+        got = [in_numba(c[:4], c[4:]) for c in counters]
+    else:
+        got = on_device(PLACES[backend](), counters)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_words_are_blocks_of_the_counter():

@@ -1,6 +1,7 @@
 """The view operation, over backends, against `kernels.reference`; and the reference itself."""
 
 import dataclasses
+import functools
 import itertools
 
 import cv2
@@ -13,6 +14,8 @@ import kernels.cpu
 import kernels.reference
 from kernels import VIEW_PARAMS, Scaling, View
 from kernels.resample import blur_radius, gaussian, taps
+from tests.kernels.cuda.devices import PLACES
+from tests.kernels.cuda.one_view import on_device
 from tests.tolerances import assert_close
 
 H, W, SIZE = 40, 44, 32
@@ -94,12 +97,11 @@ def on_cpu(source, p, view, scaling, keep=None, dtype="float32", channels_last=F
     return tensor.movedim(-1, 0) if channels_last else tensor
 
 
-BACKENDS = {"cpu": on_cpu}
-
-
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=["cpu", *PLACES])
 def backend(request):
-    return BACKENDS[request.param]
+    if request.param == "cpu":
+        return on_cpu
+    return functools.partial(on_device, PLACES[request.param]())
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from ssl4eo_train import made
-from ssl4eo_train.config import Config, parser, resolve
+from ssl4eo_train.command import parser
+from ssl4eo_train.config import Config, resolve
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
 
@@ -27,8 +28,8 @@ def test_real_data_gets_the_published_setting() -> None:
     config = resolved("--data", "/data")
     assert (config.method, config.arch, config.image_size) == ("moco_v2", "resnet50", 224)
     assert (config.batch_size, config.epochs, config.steps) == (256, 100, None)
-    assert (config.modality, config.precision, config.loader) == ("S2L1C", "fp32", "threads")
-    assert config.queue is None
+    assert (config.modality, config.precision, config.loader) == (["S2L1C"], "fp32", "threads")
+    assert config.options == {}
 
 
 def test_four_processes_share_the_published_batch() -> None:
@@ -41,7 +42,7 @@ def test_made_scenes_get_a_small_setting_and_flags_win() -> None:
     config = resolved("--image-size", "48", "--steps", "7")
     assert config.data is None
     assert (config.image_size, config.steps) == (48, 7)
-    for name, value in made.SETTING.items():
+    for name, value in made.SETTINGS["moco_v2"].items():
         assert name == "image_size" or getattr(config, name) == value
 
 

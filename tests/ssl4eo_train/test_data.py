@@ -6,7 +6,8 @@ import torch
 
 from fastload.synth import synth
 from ssl4eo_train import data
-from ssl4eo_train.config import parser, resolve
+from ssl4eo_train.command import parser
+from ssl4eo_train.config import resolve
 from ssl4eo_train.data import Batch, Loader
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError

@@ -1,17 +1,15 @@
 """Two real processes joined by gloo, against one process alone."""
 
-import socket
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from ssl4eo_train import checkpoint, distributed
+from ssl4eo_train.methods import Samples
+from ssl4eo_train.methods.common import follow
 from ssl4eo_train.methods.moco_v2 import MoCo
+from tests.ssl4eo_train.processes import run_two
 
 BATCH, STEPS = 8, 5
 CPU = torch.device("cpu")
@@ -37,7 +35,9 @@ def train() -> tuple[MoCo, list[float]]:
     optimizer = torch.optim.SGD(moco.query.parameters(), lr=0.1)
     losses = []
     for step in range(STEPS):
-        loss, _ = wrapped([distributed.mine(view) for view in views(step)])
+        follow(moco.key, moco.query, moco.momentum)
+        samples = Samples(0, 0, distributed.mine(torch.arange(BATCH)).numpy())
+        loss, _ = wrapped([distributed.mine(view) for view in views(step)], samples)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -45,40 +45,29 @@ def train() -> tuple[MoCo, list[float]]:
     return moco, losses
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work() -> dict[str, object]:
     """What each of two processes does."""
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.set_num_threads(1)
+    rank = distributed.rank()
     step = torch.arange(BATCH)[:, None] * 10
     shuffled = distributed.shuffle(distributed.mine(step), 7, 2)
     moco, losses = train()
     torch.manual_seed(100 + rank)
-    torch.save(
-        {
-            "gathered": distributed.gather(distributed.mine(step)),
-            "shuffled": shuffled,
-            "unshuffled": distributed.unshuffle(shuffled, 7, 2),
-            "any": [distributed.any_of(rank == 1), distributed.any_of(False)],
-            "queue": moco.queue,
-            "pointer": moco.pointer,
-            "losses": losses,
-            "weight": moco.query[1].weight.detach(),
-            "random": checkpoint.random_state(CPU),
-        },
-        Path(folder) / f"{rank}.pt",
-    )
-    distributed.wait()
-    distributed.stop()
+    return {
+        "gathered": distributed.gather(distributed.mine(step)),
+        "shuffled": shuffled,
+        "unshuffled": distributed.unshuffle(shuffled, 7, 2),
+        "largest": [distributed.largest(rank), distributed.largest(0)],
+        "queue": moco.queue,
+        "pointer": moco.pointer,
+        "losses": losses,
+        "weight": moco.query[1].weight.detach(),
+        "random": checkpoint.random_state(CPU),
+    }
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, args=(port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def two() -> list[dict[str, object]]:
+    return run_two(work)
 
 
 @pytest.mark.timeout(120)
@@ -98,7 +87,7 @@ def test_gather_restores_the_order_of_the_step(two: list[dict[str, object]]) -> 
     for seen in two:
         assert torch.equal(seen["gathered"], step)
         assert torch.equal(seen["unshuffled"], step)
-        assert seen["any"] == [True, False]
+        assert seen["largest"] == [1, 0]
 
 
 @pytest.mark.timeout(120)
@@ -137,5 +126,4 @@ def test_alone_everything_is_left_as_it_is() -> None:
         distributed.mean(x),
     ):
         assert torch.equal(same, x)
-    assert distributed.any_of(True)
-    assert not distributed.any_of(False)
+    assert distributed.largest(3) == 3

@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods import METHODS, Settings, moco_v2
+from ssl4eo_train.methods import METHODS, Progress, Samples, Settings, moco_v2
+from ssl4eo_train.methods.common import follow
 from ssl4eo_train.methods.moco_v2 import MoCo, contrast
 
 pytestmark = pytest.mark.timeout(60)
+SAMPLES = Samples(0, 0, np.arange(4))
 
 
 def unit(*shape: int, seed: int = 0, dim: int = 1) -> Tensor:
@@ -103,7 +105,7 @@ def test_queue_keeps_the_latest_keys() -> None:
 
 @pytest.mark.parametrize(("queue", "batch"), [(65536, 100), (65536, 96), (16, 32)])
 def test_queue_must_be_a_multiple_of_the_step(queue: int, batch: int) -> None:
-    with pytest.raises(SetupError, match=rf"--queue is {queue}.*multiple of the {batch} samples"):
+    with pytest.raises(SetupError, match=rf"queue is {queue}.*multiple of the {batch} samples"):
         MoCo(nn.Linear(2, 4), queue=queue, batch=batch, width=4)
 
 
@@ -112,13 +114,13 @@ def test_queue_columns_stay_unit() -> None:
     for step in range(6):
         norms = model.queue.norm(dim=0)
         torch.testing.assert_close(norms, torch.ones_like(norms))
-        model(views(step))
+        model(views(step), SAMPLES)
 
 
 def test_own_keys_are_no_negatives() -> None:
     model, batch = tiny(), views(0)
     before = model.queue.clone()
-    loss, _ = model(batch)
+    loss, _ = model(batch, SAMPLES)
     with torch.no_grad():
         q, k = (
             F.normalize(e(v), dim=1) for e, v in zip((model.query, model.key), batch, strict=True)
@@ -137,7 +139,7 @@ def test_key_encoder_follows_geometrically(n: int) -> None:
         for p in model.query.parameters():
             p.fill_(1)
     for _ in range(n):
-        model.follow()
+        follow(model.key, model.query, model.momentum)
     expected = 1 - 0.999**n
     for p in model.key.parameters():
         torch.testing.assert_close(p, torch.full_like(p, expected), rtol=1e-4, atol=0)
@@ -152,7 +154,8 @@ def test_key_encoder_moves_between_the_two_encoders() -> None:
     moved = [
         (k + q) / 2 for k, q in zip(model.key.parameters(), model.query.parameters(), strict=True)
     ]
-    model(batch)
+    model.before_step(model.optimizer(), Progress(1, 10, 1))
+    model(batch, SAMPLES)
     for p, expected in zip(model.key.parameters(), moved, strict=True):
         torch.testing.assert_close(p, expected)
     with torch.no_grad():
@@ -162,12 +165,12 @@ def test_key_encoder_moves_between_the_two_encoders() -> None:
 
 def test_only_the_query_encoder_learns() -> None:
     model = tiny()
-    loss, _ = model(views(0))
+    loss, _ = model(views(0), SAMPLES)
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None for p in model.query.parameters())
     assert all(p.grad is None and not p.requires_grad for p in model.key.parameters())
     assert not model.queue.requires_grad
-    optimizer = moco_v2.optimizer(model)
+    optimizer = model.optimizer()
     stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert stepped == {id(p) for p in model.query.parameters()}
     assert all(g["weight_decay"] == 1e-4 and g["momentum"] == 0.9 for g in optimizer.param_groups)
@@ -177,15 +180,17 @@ def test_batch_norm_statistics_are_not_averaged() -> None:
     torch.manual_seed(0)
     model = MoCo(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(6)), queue=16, batch=4, width=6)
     batch = [views(0)[0], 5 + views(1)[1]]
-    model(batch)
+    model(batch, SAMPLES)
     key_norm = model.key[1]  # type: ignore[index]
     expected = 0.1 * batch[1].flatten(1).mean(dim=0)  # Momentum 0.1 from a running mean of 0.
     torch.testing.assert_close(key_norm.running_mean, expected)
 
 
 def test_learning_rate_is_a_cosine_in_whole_epochs() -> None:
-    optimizer = moco_v2.optimizer(tiny())
-    rates = {e: moco_v2.schedule(optimizer, e, 100) for e in (0, 0.99, 50, 50.5, 99, 99.9)}
+    model = tiny()
+    optimizer = model.optimizer()
+    epochs = (0, 0.99, 50, 50.5, 99, 99.9)
+    rates = {e: model.before_step(optimizer, Progress(round(100 * e), 100, 100)) for e in epochs}
     assert rates[0] == rates[0.99] == 0.03
     assert rates[50] == rates[50.5] == pytest.approx(0.015)
     assert rates[99] == rates[99.9] == pytest.approx(7.40e-6, rel=1e-3)
@@ -195,23 +200,24 @@ def test_learning_rate_is_a_cosine_in_whole_epochs() -> None:
 def test_state_carries_queue_and_pointer() -> None:
     one, two = tiny(), tiny()
     for step in range(3):
-        one(views(step))
+        one(views(step), SAMPLES)
     two.load_state_dict(one.state_dict())
     assert two.pointer == one.pointer == 12
-    assert torch.equal(one(views(9))[0], two(views(9))[0])
+    assert torch.equal(one(views(9), SAMPLES)[0], two(views(9), SAMPLES)[0])
 
 
 def test_learns_to_tell_toy_samples_apart() -> None:
     """Samples differ in two features and agree in four noisy ones, which the loss must ignore."""
     torch.manual_seed(0)
     model = tiny(queue=64, batch=16, momentum=0.9)
-    optimizer = torch.optim.SGD(model.query.parameters(), lr=0.3, momentum=0.9)
+    optimizer = model.optimizer(0.3)
     losses, accuracies = [], []
     for _ in range(150):
+        model.before_step(optimizer, Progress(1, 150, 1))
         angle = 2 * math.pi * torch.rand(16)
         signal = torch.stack([angle.cos(), angle.sin()], dim=1)
         pair = [torch.cat([signal, torch.randn(16, 4)], dim=1)[..., None, None] for _ in range(2)]
-        loss, metrics = model(pair)
+        loss, metrics = model(pair, SAMPLES)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -246,12 +252,15 @@ def test_recipe_is_the_published_one() -> None:
 @pytest.mark.parametrize("bands", [1, 2, 12, 13])
 def test_whole_module_takes_any_band_count(bands: int) -> None:
     method = METHODS["moco_v2"]
-    settings = Settings(arch="test_resnet", bands=bands, image_size=32, batch=4, seed=0, queue=16)
+    options = moco_v2.Options(queue=16)
+    settings = Settings(
+        arch="test_resnet", bands=bands, image_size=32, batch=4, seed=0, options=options
+    )
     model = method.build(settings)
-    loss, metrics = model([torch.rand(4, bands, 32, 32) for _ in range(2)])
+    loss, metrics = model([torch.rand(4, bands, 32, 32) for _ in range(2)], SAMPLES)
     assert loss.shape == ()
     assert torch.isfinite(loss)
-    assert set(metrics) == {"accuracy"}
+    assert set(metrics) == {"accuracy", "similarity", "spread"}
     loss.backward()
     assert model.query.backbone.conv1[0].weight.shape[1] == bands
     assert model.query.projector[-1].out_features == 128

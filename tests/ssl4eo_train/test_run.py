@@ -37,7 +37,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def words(scenes: Path, out: Path, *more: str) -> list[str]:
     return [
         *("--data", str(scenes), "--out", str(out), "--arch", "test_resnet"),
-        *("--image-size", "24", "--batch-size", str(BATCH), "--queue", "8"),
+        *("--image-size", "24", "--batch-size", str(BATCH), "--set", "queue=8"),
         *("--device", "cpu", "--workers", "1", "--seed", "3", *more),
     ]
 
@@ -128,7 +128,9 @@ def test_runs_that_cannot_start(
     assert "there is no checkpoint" in sentence("--resume")
     assert "31 samples" in sentence("--batch-size", "31")
     assert f"holds {LOCATIONS} locations" in sentence("--batch-size", "31")
-    assert "--queue is 10, expected a multiple of the 4 samples" in sentence("--queue", "10")
+    assert "queue is 10, expected a multiple of the 4 samples" in sentence("--set", "queue=10")
+    assert "there is no 'queu'; the nearest name is 'queue'" in sentence("--set", "queu=8")
+    assert "option queue: expected int" in sentence("--set", "queue=many")
     assert "near it are" in sentence("--arch", "resnet5O")
     assert "nowhere" in sentence("--data", str(tmp_path / "nowhere"))
     assert "S2L9" in sentence("--modality", "S2L9")
@@ -151,9 +153,11 @@ def test_checkpoint_that_does_not_fit(
 
     assert "continue it with --resume" in sentence("--steps", "2")
     assert "nothing is left to do" in sentence("--resume", "--steps", "2")
-    for field, value in (("arch", "test_byobnet"), ("seed", "4"), ("queue", "16"), ("lr", "0.5")):
+    for field, value in (("arch", "test_byobnet"), ("seed", "4"), ("lr", "0.5")):
         text = sentence("--resume", "--steps", "4", f"--{field}", value)
         assert f"the checkpoint was made with {field} " in text
+    text = sentence("--resume", "--steps", "4", "--set", "queue=16")
+    assert "the checkpoint was made with options " in text
     assert "batch 4, this run has 8" in sentence("--resume", "--steps", "4", "--batch-size", "8")
     few = synth(tmp_path / "few", 9, modalities=["S2L1C"], size=32)
     assert "the state's dataset" in sentence("--resume", "--steps", "4", "--data", str(few))

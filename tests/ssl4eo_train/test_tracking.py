@@ -12,10 +12,11 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def run(folder: Path | None, first: int, last: int, losses: dict[int, float]) -> None:
-    tracker, clock = Tracker(folder, first, last), Clock()
+    tracker, clock = Tracker(folder, first, last), Clock(torch.device("cpu"))
     for step in range(first + 1, last + 1):
         clock.next(iter([0]))
-        tracker.record({"step": step, "lr": 0.5}, {"loss": torch.tensor(losses[step])})
+        tracker.add({"loss": torch.tensor(losses[step])})
+        tracker.record({"step": step, "lr": 0.5})
     tracker.flush(clock, 8)
     tracker.close()
 
@@ -31,6 +32,17 @@ def test_rows_and_events(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path)).Reload()
     seen = {e.step: e.value for e in events.Scalars("loss")}
     assert seen == pytest.approx(losses)
+
+
+def test_a_step_of_several_passes_shows_their_mean(tmp_path: Path) -> None:
+    tracker, clock = Tracker(tmp_path, 0, 1), Clock(torch.device("cpu"))
+    clock.next(iter([0]))
+    for loss in (1.0, 4.0, 1.0):
+        tracker.add({"loss": torch.tensor(loss)})
+    tracker.record({"step": 1})
+    tracker.flush(clock, 8)
+    tracker.close()
+    assert [row["loss"] for row in read(tmp_path / NAME)] == [2.0]
 
 
 def test_resumed_rows_replace_what_lay_past_the_step(tmp_path: Path) -> None:

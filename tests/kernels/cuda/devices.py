@@ -42,9 +42,3 @@ def cuda() -> Place:
 
 
 PLACES: dict[str, Callable[[], Place]] = {"shim": shim, "cuda": cuda}
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> Place:
-    """Each device in turn."""
-    return PLACES[request.param]()

@@ -46,13 +46,6 @@ def on_device(
     )
     means = torch.full([layout.mean_bytes(1) // 4], torch.nan, device=place.memory)
     data = place.upload(packed.data)
-    render(
-        place.device,
-        layout,
-        packed,
-        data,
-        means=means,
-        counts=0 if counts is None else counts,
-    )
+    render(place.device, layout, packed, data, means=means, counts=0 if counts is None else counts)
     result = out.cpu()
     return result.movedim(-1, 0) if channels_last else result

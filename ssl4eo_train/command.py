@@ -1,0 +1,79 @@
+"""The command line."""
+
+import argparse
+from typing import Any
+
+from ssl4eo_train.config import FUSIONS, LOADERS, PRECISIONS, SEASONS
+from ssl4eo_train.methods import METHODS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. Options that are not given are absent from the result."""
+    p = argparse.ArgumentParser(
+        prog="python -m ssl4eo_train",
+        description="Pre-train a backbone on SSL4EO-S12 without labels.",
+        argument_default=argparse.SUPPRESS,
+    )
+    p.add_argument(
+        "--config", metavar="NAME", help="settings of a published run by name, or any YAML file"
+    )
+    p.add_argument("--method", choices=list(METHODS), help="default: moco_v2")
+    p.add_argument(
+        "--set", nargs="+", metavar="NAME=VALUE", help="options of the method, see its file"
+    )
+    p.add_argument(
+        "--data", metavar="ROOT", help="root folder of SSL4EO-S12 v1.1; default: made scenes"
+    )
+    p.add_argument("--split", help="folder below the root; default: train")
+    p.add_argument("--modality", nargs="+", metavar="NAME", help="one or more; default: S2L1C")
+    p.add_argument("--fusion", choices=FUSIONS, help="of several modalities; default: early")
+    p.add_argument("--seasons", choices=SEASONS, help="of the views; default: as the method has it")
+    p.add_argument("--statistics", help="named statistics of the data; default: v1.1-webdataset")
+    p.add_argument("--loader", choices=LOADERS, help="default: dali on a GPU, threads on the CPU")
+    p.add_argument(
+        "--workers", type=_count(0), metavar="N", help="default: the usable cores, at most 16"
+    )
+    p.add_argument("--arch", help="a backbone of timm; default: as published")
+    p.add_argument(
+        "--image-size", type=_count(1), metavar="N", help="pixels; default: as published"
+    )
+    p.add_argument(
+        "--batch-size", type=_count(1), metavar="N", help="samples a step in each process"
+    )
+    p.add_argument("--epochs", type=_count(1), metavar="N", help="length of the schedule")
+    p.add_argument(
+        "--steps", type=_count(1), metavar="N", help="end after this many optimizer steps"
+    )
+    p.add_argument(
+        "--accumulate", type=_count(1), metavar="N", help="forward passes that a step is split into"
+    )
+    p.add_argument("--init", metavar="FILE", help="weights that the backbone starts from")
+    p.add_argument("--lr", type=float, metavar="X", help="learning rate at the start")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
+    p.add_argument("--precision", choices=list(PRECISIONS), help="default: fp32")
+    p.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
+    p.add_argument(
+        "--checkpointing", action="store_true", help="recompute activations to save memory"
+    )
+    p.add_argument(
+        "--device-cache", type=_count(0), metavar="BYTES", help="GPU memory for decoded samples"
+    )
+    p.add_argument("--seed", type=_count(0), metavar="N", help="default: 0")
+    p.add_argument(
+        "--log-every", type=_count(1), metavar="N", help="steps between looks at the loss"
+    )
+    p.add_argument("--save-every", type=_count(1), metavar="N", help="steps between checkpoints")
+    p.add_argument("--out", metavar="DIR", help="default: runs/METHOD-TIME")
+    p.add_argument("--resume", action="store_true", help="continue the run in --out")
+    return p
+
+
+def _count(least: int) -> Any:
+    """An argparse type: whole numbers from `least` on."""
+
+    def count(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {text}")
+        return value
+
+    return count

@@ -1,0 +1,145 @@
+"""``python -m ssl4eo_train.export``: the backbone of a run, in a file that timm and torchgeo load.
+
+A safetensors file with timm's key names. Its metadata are strings of JSON: ``timm``, the keyword
+arguments of `timm.create_model`; ``band_names``, by modality, in the order of the input channels;
+``radiometry``, what makes these of the numbers on disk; ``statistics`` of the data; ``config`` and
+``run``, the whole configuration.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fastload.statistics import statistics
+from fastload.synth.spectra import BANDS
+from kernels import Scaling
+from ssl4eo_train import weights
+from ssl4eo_train.errors import SetupError
+from ssl4eo_train.methods import METHODS, Settings
+
+
+def export(source: Path, to: Path) -> str:
+    """Write the backbone of a checkpoint; returns a sentence that says how to load it.
+
+    Args:
+        source: a run's folder, or a checkpoint.
+        to: the file to write, replaced as a whole. Its name ends in ``.safetensors``.
+
+    Raises:
+        SetupError: where one of them is not that, or the file cannot be written.
+    """
+    if to.suffix != ".safetensors":
+        raise SetupError(f"--to: expected a name that ends in .safetensors, got {to}")
+    saved = weights.unpickle(source)
+    if not weights.is_run(saved):
+        raise SetupError(f"{source} is not a checkpoint of a run")
+    tensors = {name: x.contiguous() for name, x in weights.backbone_of(saved).items()}
+    call = constructor(saved["run"]["method"], weights.settings_of(saved["run"]))
+    _check(tensors, call)
+    _write(tensors, {"timm": json.dumps(call), **metadata(saved)}, to)
+    words = ", ".join(f"{name}={value!r}" for name, value in call.items())
+    return (
+        f"{to}: {len(tensors)} tensors after step {saved['step']}\n"
+        f"model = timm.create_model({words})\n"
+        f"model.load_state_dict(safetensors.torch.load_file({str(to)!r}))"
+    )
+
+
+def constructor(method: str, settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `timm.create_model` that make a run's backbone again."""
+    import timm  # Here, since it takes seconds.
+
+    # A method whose backbone is not the one that `settings.arch` names says so itself.
+    special = getattr(METHODS[method], "backbone_options", None)
+    if special is not None:
+        return dict(special(settings))
+    call = {"model_name": settings.arch, "in_chans": settings.bands, "num_classes": 0}
+    if timm.models.is_model_in_modules(settings.arch, ["vision_transformer"]):
+        call["img_size"] = settings.image_size
+    return call
+
+
+def _check(tensors: Mapping[str, Tensor], call: Mapping[str, Any]) -> None:
+    """Do what the metadata say. Raises RuntimeError where they are wrong."""
+    import timm
+
+    timm.create_model(**call).load_state_dict(tensors)
+
+
+def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
+    """What a file should say of its weights, from a checkpoint."""
+    run, config = saved["run"], saved["config"]
+    known = statistics(config["statistics"])
+    modalities: list[str] = run["modality"]
+    recipe = METHODS[run["method"]].recipe(
+        run["image_size"], run["arch"], weights.settings_of(run).options
+    )
+    radiometry = {
+        name: recipe.radiometry_of(name).scaling(name, len(BANDS[name]), known)
+        for name in modalities
+    }
+    values = {
+        "modality": modalities,
+        "band_names": {name: BANDS[name] for name in modalities},
+        # More than one where a view shows all dates: of each modality, one date after the other.
+        "dates": run["bands"] // sum(len(BANDS[name]) for name in modalities),
+        "radiometry": {
+            "formula": "clip((x - offset) * scale, low, high)",
+            **{name: _numbers(scaling) for name, scaling in radiometry.items()},
+        },
+        "statistics": dataclasses.asdict(known),
+        "step": saved["step"],
+        "config": config,
+        "run": run,
+    }
+    plain = {name: run[name] for name in ("method", "arch")}
+    return {"format": "pt", **plain, **{name: json.dumps(x) for name, x in values.items()}}
+
+
+def _numbers(scaling: Scaling) -> dict[str, list[float | None]]:
+    """By field, a number a band, as short as float32 lets it be; None for a limit that is none."""
+    return {
+        name: [float(str(x)) if np.isfinite(x) else None for x in values]
+        for name, values in vars(scaling).items()
+    }
+
+
+def _write(tensors: Mapping[str, Tensor], about: Mapping[str, str], to: Path) -> None:
+    part = to.with_name(f".{to.name}.part")
+    try:
+        save_file(dict(tensors), part, dict(about))
+        os.replace(part, to)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise SetupError(f"--to: cannot write {to}: {error}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status, 2 where nothing could be exported."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ssl4eo_train.export",
+        description="Write the backbone of a run to a file that timm and torchgeo load.",
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="or a run's folder")
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE.safetensors")
+    args = parser.parse_args(argv)
+    try:
+        print(export(args.checkpoint, args.to))
+    except SetupError as error:
+        print(f"ssl4eo_train.export: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

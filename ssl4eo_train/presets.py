@@ -1,0 +1,91 @@
+"""Settings by name: YAML files of whole runs, and the options of a method."""
+
+import dataclasses
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl4eo_train.errors import SetupError
+from ssl4eo_train.methods import Method
+
+FOLDER = Path(__file__).parent / "configs"
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read a file of settings: one that comes with the package, by its name, or any, by its path.
+
+    Raises:
+        SetupError: where there is no such file, or it does not hold a mapping.
+    """
+    shipped = FOLDER / f"{name}.yaml"
+    path = shipped if shipped.exists() else Path(name)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
+        raise SetupError(
+            f"--config: {name} is neither a file nor one of {', '.join(known)}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise SetupError(f"--config: {path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SetupError(f"--config: {path} must hold a mapping of settings to values")
+    return content
+
+
+def known(words: Mapping[str, Any], names: Collection[str], where: str) -> None:
+    """Refuse a setting that does not exist, with the name nearest to it.
+
+    Raises:
+        SetupError: names the first such setting.
+    """
+    for word in words:
+        if word not in names:
+            near = difflib.get_close_matches(str(word), names, n=1, cutoff=0)
+            raise SetupError(f"{where}: there is no {word!r}; the nearest name is {near[0]!r}")
+
+
+def assignments(words: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` words; values are YAML."""
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SetupError(f"--set: expected NAME=VALUE, got {word!r}")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def options(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a method's options, and give each the type of its default.
+
+    Raises:
+        SetupError: names the option that does not exist or is of another type.
+    """
+    defaults = dataclasses.asdict(method.Options())
+    known(values, defaults or {"none"}, "--set or options")
+    return {name: fitting(f"option {name}", v, defaults[name]) for name, v in values.items()}
+
+
+def fitting(name: str, value: Any, like: Any) -> Any:
+    """A value as the type of another one, where nothing is lost by that.
+
+    Raises:
+        SetupError: names the setting and says what was expected.
+    """
+    kind = type(like)
+    if like is None or type(value) is kind:
+        return value
+    try:
+        if kind in (int, float) and not isinstance(value, bool):
+            number = kind(value)
+            if float(number) == float(value):
+                return number
+        elif kind is tuple:
+            return tuple(fitting(name, v, like[0]) for v in value) if like else tuple(value)
+    except (TypeError, ValueError):
+        pass
+    raise SetupError(f"{name}: expected {kind.__name__}, as in {like!r}, got {value!r}")
