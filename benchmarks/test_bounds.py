@@ -11,7 +11,7 @@ from benchmarks.conftest import RunRace, Setup
 from benchmarks.data import Shards
 from benchmarks.measure import Contestant, Stream
 from benchmarks.results import Comparison
-from ssl4eo_train.methods import Settings, moco_v2
+from ssl4eo_train.methods import Progress, Samples, Settings, moco_v2
 
 ARCH = "resnet10t"
 SIZE = 224
@@ -22,17 +22,18 @@ CACHED = 4
 def trained(batches: Stream, modality: str, batch: int, bands: int) -> Stream:
     """Losses of MoCo-v2 steps over a stream of batches."""
     torch.manual_seed(0)
+    options = moco_v2.Options(queue=64 * batch)
     settings = Settings(
-        arch=ARCH, bands=bands, image_size=SIZE, batch=batch, seed=0, queue=64 * batch
+        arch=ARCH, bands=bands, image_size=SIZE, batch=batch, seed=0, options=options
     )
     model = moco_v2.build(settings)
-    optimizer = moco_v2.optimizer(model)
-    for data in batches:
-        loss, _ = model(data[modality])
+    optimizer = model.optimizer()
+    for step, data in enumerate(batches):
+        model.before_step(optimizer, Progress(step, step + 1, 1))
+        loss, _ = model(data[modality], Samples(0, 0, data["index"].numpy()))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        moco_v2.after_step(model, 0.0, 1)
         yield loss.detach()
     batches.close()
 

@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fastload.statistics import statistics
-from fastload.synth.spectra import BANDS
 from kernels import Scaling
 from ssl4eo_train import weights
 from ssl4eo_train.errors import SetupError
@@ -80,19 +79,19 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     """What a file should say of its weights, from a checkpoint."""
     run, config = saved["run"], saved["config"]
     known = statistics(config["statistics"])
-    modalities: list[str] = run["modality"]
+    bands: dict[str, list[str]] = run["band_names"]
     recipe = METHODS[run["method"]].recipe(
         run["image_size"], run["arch"], weights.settings_of(run).options
     )
     radiometry = {
-        name: recipe.radiometry_of(name).scaling(name, len(BANDS[name]), known)
-        for name in modalities
+        name: recipe.radiometry_of(name).scaling(name, len(names), known)
+        for name, names in bands.items()
     }
     values = {
-        "modality": modalities,
-        "band_names": {name: BANDS[name] for name in modalities},
+        "modality": run["modality"],
+        "band_names": bands,
         # More than one where a view shows all dates: of each modality, one date after the other.
-        "dates": run["bands"] // sum(len(BANDS[name]) for name in modalities),
+        "dates": run["bands"] // sum(len(names) for names in bands.values()),
         "radiometry": {
             "formula": "clip((x - offset) * scale, low, high)",
             **{name: _numbers(scaling) for name, scaling in radiometry.items()},

@@ -60,7 +60,8 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         arch=config.arch,
         bands=data.bands(config, dataset),
         image_size=config.image_size,
-        batch=batch_size // config.accumulate,
+        batch=batch_size,
+        accumulate=config.accumulate,
         seed=config.seed,
         options=config.method_options(),
         checkpointing=config.checkpointing,
@@ -84,13 +85,11 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
     run = {
         "method": config.method,
         "modality": config.modality,
-        "band_names": [list(dataset.modalities[name].band_names) for name in config.modality],
+        "band_names": {n: list(dataset.modalities[n].band_names) for n in config.modality},
         "fusion": config.fusion,
         "seasons": config.seasons,
         "lr": config.lr,
-        "accumulate": config.accumulate,
         **dataclasses.asdict(settings),
-        "batch": batch_size,
     }
     step = 0
     if saved is not None:

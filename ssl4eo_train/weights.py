@@ -171,7 +171,8 @@ def settings_of(run: Mapping[str, Any]) -> Settings:
         arch=run["arch"],
         bands=run["bands"],
         image_size=run["image_size"],
-        batch=run["batch"] // run["accumulate"],
+        batch=run["batch"],
+        accumulate=run["accumulate"],
         seed=run["seed"],
         options=METHODS[run["method"]].Options(**run["options"]),
     )

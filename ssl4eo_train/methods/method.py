@@ -38,12 +38,19 @@ class Settings:
     """Channels of a view, over all that are stacked in it."""
     image_size: int
     batch: int
-    """Samples of one forward pass, over all processes."""
+    """Samples a step, over all processes."""
     seed: int
     options: Any
     """An instance of the method's `Options`."""
+    accumulate: int = 1
+    """Forward passes that a step is split into."""
     checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
+
+    @property
+    def pass_batch(self) -> int:
+        """Samples of one forward pass, over all processes."""
+        return self.batch // self.accumulate
 
 
 @dataclass(frozen=True)

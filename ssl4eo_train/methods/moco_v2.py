@@ -7,6 +7,7 @@ arXiv:1911.05722 and 2003.04297; "FB" below is their code, facebookresearch/moco
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -217,9 +218,9 @@ def projector(features: int, width: int = WIDTH) -> nn.Module:
 
 def build(settings: Settings) -> MoCo:
     """See `Method.build`."""
-    backbone = backbones.build(settings.arch, settings.bands, settings.image_size)
-    head = projector(backbones.width(backbone))
+    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size)
     backbone.set_grad_checkpointing(settings.checkpointing)
+    head = projector(backbones.width(backbone))
     encoder = nn.Sequential()
     encoder.add_module("backbone", backbone)
     encoder.add_module("projector", head)
@@ -227,7 +228,7 @@ def build(settings: Settings) -> MoCo:
     return MoCo(
         encoder,
         queue=options.queue,
-        batch=settings.batch,
+        batch=settings.pass_batch,
         temperature=options.temperature,
         momentum=options.momentum,
         seed=settings.seed,

@@ -249,7 +249,7 @@ def build(settings: Settings) -> SeCo:
     return SeCo(
         Encoder(backbone, backbones.width(backbone), spaces),
         spaces=spaces,
-        batch=settings.batch,
+        batch=settings.pass_batch,
         options=options,
         seed=settings.seed,
     )

@@ -63,7 +63,8 @@ def small_blocks(data: np.ndarray, typesize: int, shuffle: int, block: int) -> b
     starts, body, head = [], b"", 16 + 4 * -(-len(data) // block)
     for first in range(0, len(data), block):
         part = data[first : first + block]
-        moved = shuffled(part, typesize, shuffle == 2) if shuffle else part
+        plain = shuffle == 0 or (shuffle == 2 and len(part) // typesize % 8 != 0)
+        moved = part if plain else shuffled(part, typesize, shuffle == 2)
         starts.append(head + len(body))
         for stream in np.split(moved, typesize if len(part) == block >= 128 * typesize else 1):
             packed = lz4.block.compress(stream.tobytes(), store_size=False)

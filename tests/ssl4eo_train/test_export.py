@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastload.statistics import STATISTICS
 from fastload.synth import synth
+from fastload.synth.spectra import BANDS
 from ssl4eo_train import backbones, checkpoint, export, weights
 from ssl4eo_train.__main__ import main
 from ssl4eo_train.config import resolve
@@ -45,7 +46,8 @@ def made(
         arch=arch,
         bands=bands,
         image_size=size,
-        batch=4,
+        batch=8,
+        accumulate=2,
         seed=3,
         options=METHODS[method].Options(**options),
     )
@@ -60,10 +62,8 @@ def made(
         "run": {
             "method": method,
             "modality": [modality],
+            "band_names": {modality: list(BANDS[modality])},
             **dataclasses.asdict(settings),
-            # Of a step; the settings have that of a forward pass.
-            "batch": 8,
-            "accumulate": 2,
         },
         "step": 7,
         "model": learner.state_dict(),
