@@ -131,8 +131,8 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
             for part, parts in enumerate(data.split(batch, config, device)):
                 views, index = parts
                 samples = Samples(config.seed, step // len(loader), index)
-                ends = part == config.accumulate - 1
-                with contextlib.nullcontext() if ends else distributed.no_sync(forward):
+                is_last = part == config.accumulate - 1
+                with contextlib.nullcontext() if is_last else distributed.no_sync(forward):
                     with half:
                         loss, metrics = forward(views, samples)
                     scaler.scale(loss / config.accumulate).backward()
@@ -147,11 +147,12 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
 
             stop = distributed.largest(interrupt.asked or 0)  # On the CPU, so no CPU-GPU sync.
             done = bool(stop) or step == last
-            if done or step % config.log_every == 0 or step % save_every == 0:
+            ends, saves = step % len(loader) == 0, step % save_every == 0
+            if done or ends or saves or step % config.log_every == 0:
                 tracker.flush(clock, batch_size)  # A CPU-GPU sync.
-            if step % len(loader) == 0 or step == last:
+            if ends or step == last:
                 watcher.look(model, views, step)  # A CPU-GPU sync, once an epoch.
-            if done or step % save_every == 0:
+            if done or saves:
                 state = {
                     "config": dataclasses.asdict(config),
                     "run": run,

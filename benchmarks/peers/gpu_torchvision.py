@@ -6,7 +6,6 @@ GPU would make the CPU wait for each.
 """
 
 from collections.abc import Callable
-from itertools import count
 from random import uniform
 
 import torch
@@ -37,10 +36,8 @@ def views(source: Tensor, size: int) -> Callable[[], Tensor]:
             v2.RandomHorizontalFlip(0.5),
         ]
     )
-    calls = count()
 
     def made() -> Tensor:
-        torch.manual_seed(next(calls))
         with torch.no_grad():
             return torch.stack([view(x) for x in source])
 

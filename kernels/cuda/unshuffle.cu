@@ -73,14 +73,11 @@ __device__ void scatter(const u64 (&planes)[T], u8* dst) {
   }
 }
 
-// What is left behind the last eight elements. Bytes that make no whole element are not shuffled,
-// and bits only ever in eights.
+// What is left behind the last eight elements, never elements shuffled by bits. Bytes that make no
+// whole element are not shuffled.
 template <int T>
-__device__ void rest(const Move& row, const u8* src, u8* dst, i64 n, i64 g) {
-  for (i64 i = 8 * T * g; i < row.size; ++i) {
-    const bool plain = row.bits || i >= T * n;
-    dst[i] = src[plain ? i : i % T * n + i / T];
-  }
+__device__ void rest(i64 size, const u8* src, u8* dst, i64 n, i64 g) {
+  for (i64 i = 8 * T * g; i < size; ++i) dst[i] = src[i < T * n ? i % T * n + i / T : i];
 }
 
 template <int T>
@@ -95,7 +92,7 @@ __device__ void move_piece(const Move& row, i64 piece, u64 scratch) {
       gather<T>(row, src, n, g, planes);
       scatter<T>(planes, dst + 8 * T * g);
     } else if (g == n / 8) {
-      rest<T>(row, src, dst, n, g);
+      rest<T>(row.size, src, dst, n, g);
     }
   }
 }

@@ -171,6 +171,21 @@ def test_a_stream_of_another_size_is_found() -> None:
     np.testing.assert_array_equal(run[0], data)
 
 
+def test_a_status_counts_even_if_the_size_is_right() -> None:
+    class Doubtful(HostCodecs):
+        def decompress(
+            self, kind: int, table: StreamTable, temp: int, temp_bytes: int, stream: int
+        ) -> None:
+            super().decompress(kind, table, temp, temp_bytes, stream)
+            memory(table.statuses, table.count, "i4")[0] = 13
+
+    data, frame = sample("zstd")
+    run = Run([frame] * 3, [len(data)] * 3)
+    run.decoder = Decoder(HostDevice(), Doubtful(), 0)
+    ((_, reason),) = run.decode()
+    assert reason.endswith("expected 4000 bytes, nvcompErrorBadChecksum (13)")
+
+
 def test_results_of_an_earlier_batch_do_not_count() -> None:
     class Lazy(HostCodecs):
         def decompress(self, *args: object) -> None:

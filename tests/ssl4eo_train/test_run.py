@@ -72,7 +72,10 @@ def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
     assert json.loads((whole / "config.json").read_text())["seed"] == 3
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    scenes: Path, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
     out = tmp_path / "run"
     line = [sys.executable, "-m", "ssl4eo_train", *words(scenes, out, "--steps", "100000")]
     process = subprocess.Popen(
@@ -81,9 +84,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(scenes: Path, tmp_path: Path) -> Non
     while not (out / NAME).exists() or len(losses(out)) < 5:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, sent)
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     saved = checkpoint.load(out)
     steps = [step for step, _ in losses(out)]
     assert steps == list(range(1, saved["step"] + 1))

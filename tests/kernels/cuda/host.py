@@ -16,12 +16,13 @@ from kernels.cuda.launch import MOST_ARGUMENTS, Defines, HasPointer, numbers, so
 
 SHIM = Path(__file__).with_name("shim.h")
 OPTIONS = (
-    *("-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off"),
+    *("-O1", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fsanitize=alignment"),
     *("-Wall", "-Werror", "-Wno-unknown-pragmas"),
 )
 PROBLEMS = {
     1: "some threads of a block ended while others wait at __syncthreads()",
     2: "a block wrote behind the end of its dynamic shared memory",
+    3: "a thread used an address that is not a multiple of its type's alignment",
 }
 
 
@@ -73,11 +74,17 @@ def _library(text: str, defines: Defines) -> ctypes.CDLL:
     library = folder / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            source, built = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
+            source, compiled, built = (
+                Path(scratch) / f"kernel.{end}" for end in ("cpp", "o", "so")
+            )
             source.write_text(text)
-            command = [compiler, *options, "-include", str(SHIM), str(source), "-o", str(built)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+            _run([compiler, *options, "-include", SHIM, "-c", source, "-o", compiled])
+            _run([compiler, "-shared", compiled, "-o", built])
             built.replace(library)
     return ctypes.CDLL(str(library))
+
+
+def _run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr}")

@@ -41,6 +41,7 @@ typedef void (*ShimKernel)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
 
 struct ShimLaunch {
   ShimKernel kernel;
+  bool misaligned;
   const int64_t* args;
   jmp_buf scheduler;
   ShimFiber* running;
@@ -48,6 +49,12 @@ struct ShimLaunch {
 };
 static thread_local ShimLaunch shim;
 static thread_local std::vector<ShimFiber> shim_fibers;
+
+// Called by what -fsanitize=alignment compiles in: a GPU refuses what this processor forgives.
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(void*,
+                                                                                      uintptr_t) {
+  shim.misaligned = true;
+}
 
 inline uint8_t* shim_dynamic_shared() { return shim.dynamic_shared; }
 
@@ -103,7 +110,7 @@ static bool shim_block(unsigned threads) {
   }
 }
 
-enum ShimResult { SHIM_DONE = 0, SHIM_DIVERGED = 1, SHIM_OVERRUN = 2 };
+enum ShimResult { SHIM_DONE = 0, SHIM_DIVERGED = 1, SHIM_OVERRUN = 2, SHIM_MISALIGNED = 3 };
 
 // Shared memory begins as NaN, and behind its end lies a guard that no thread may change.
 extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t shared,
@@ -114,6 +121,7 @@ extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t sh
   shim.dynamic_shared = memory.get() + (16 - uintptr_t(memory.get()) % 16) % 16;
   shim.kernel = (ShimKernel)kernel;
   shim.args = args;
+  shim.misaligned = false;
   if (shim_fibers.size() < size_t(block)) shim_fibers.resize(block);
   blockDim.x = block;
   gridDim.x = grid;
@@ -124,6 +132,7 @@ extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t sh
     std::fill(shim.dynamic_shared, end, UNSET);
     if (!shim_block(block)) return SHIM_DIVERGED;
     if (std::count(end, end + GUARD, GUARDED) != GUARD) return SHIM_OVERRUN;
+    if (shim.misaligned) return SHIM_MISALIGNED;
   }
   return SHIM_DONE;
 }
