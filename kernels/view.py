@@ -310,14 +310,18 @@ def _resized_crop(
     left = choice(w[rows, first, 4], np.maximum(W - width, 0) + 1)
     none = ~fits.any(axis=1)
     if none.any():
-        box_h, box_w = H, W
-        if low > W / H:
-            box_h = round(W / low)
-        elif high < W / H:
-            box_w = round(H * high)
+        box_h, box_w = central_box(view.ratio, H, W)
         height[none], width[none] = box_h, box_w
         top[none], left[none] = (H - box_h) // 2, (W - box_w) // 2
     return top, left, height, width
+
+
+def central_box(ratio: Range, H: int, W: int) -> tuple[int, int]:
+    """Height and width of the box that a crop falls back to where no attempt fits."""
+    low, high = ratio
+    if low > W / H:
+        return round(W / low), W
+    return (H, round(H * high)) if high < W / H else (H, W)
 
 
 @numba.njit(nogil=True, cache=True)

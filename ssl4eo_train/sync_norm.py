@@ -1,7 +1,9 @@
 """Batch norm whose statistics are those of the whole step, over all processes."""
 
+from typing import Any
+
 import torch
-import torch.distributed.nn.functional as collective
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -47,8 +49,22 @@ class StepBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance * count / (count - 1), share)
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; so is its gradient, since each one's loss depends on every part."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradients[0])
+
+
 def _summed(x: Tensor) -> Tensor:
-    total: Tensor = collective.all_reduce(x)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(x)
     return total
 
 

@@ -194,18 +194,17 @@ def _clone(value: Any) -> Any:
 def two_loaders(bench: Bench, engine: str) -> str:
     """Two loaders in two threads at once, over different recipes, two epochs each."""
     made, cases = from_tests("fastload.made"), from_tests("fastload.test_loader_engines").CASES
-    start = threading.Barrier(2, timeout=60)
+    names = ("moco, both", "plain, bfloat16, channels-last")
+    opened = [made.dataset(cases[n][1], cases[n][0], seed=SEED) for n in names]
+    start = threading.Barrier(len(names), timeout=60)
 
-    def check(case: str) -> int:
-        modalities, recipe = cases[case]
-        data = made.dataset(recipe, modalities, seed=SEED)
+    def check(data: Any) -> int:
         start.wait()
         return sum(
-            agree(*open_both(bench, engine, data, epoch), recipe.dtype, modalities)
+            agree(*open_both(bench, engine, data, epoch), data.recipe.dtype, [*data.modalities])
             for epoch in range(2)
         )
 
-    names = ("moco, both", "plain, bfloat16, channels-last")
-    with ThreadPoolExecutor(2) as pool:
-        batches = sum(pool.map(check, names))
+    with ThreadPoolExecutor(len(names)) as pool:
+        batches = sum(pool.map(check, opened))
     return f"{batches} batches"

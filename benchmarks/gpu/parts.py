@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -44,12 +44,15 @@ class Result:
     missing: list[dict[str, str]] = field(default_factory=list)
 
 
-def _with(engine: str, check: Callable[[Bench, str], str]) -> Callable[[Bench], str]:
-    return lambda bench: check(bench, engine)
+class LoaderCheck(Protocol):
+    """A check of the loader with an engine."""
+
+    def __call__(self, bench: Bench, engine: str) -> str:
+        """Gives a sentence on its extent."""
 
 
 _TESTS = ("CuPy", "pytest", "OpenCV")
-_LOADER: dict[str, Callable[[Bench, str], str]] = {
+_LOADER: dict[str, LoaderCheck] = {
     "recipes": loader_checks.every_recipe,
     "full-size": loader_checks.full_size,
     "cache": loader_checks.cache,
@@ -72,11 +75,13 @@ CHECKS: dict[str, Part] = {
     "unshuffle": Part(kernel_checks.unshuffling),
     "frames": Part(kernel_checks.frames, ("CuPy", "nvCOMP")),
     **{
-        f"{name}-{engine}": Part(_with(engine, check), needs)
+        f"{name}-{engine}": Part(partial(check, engine=engine), needs)
         for engine, needs in pairs.ENGINES.items()
         for name, check in _LOADER.items()
     },
-    "damaged-frame-dali": Part(_with("dali", loader_checks.damaged_frame), pairs.ENGINES["dali"]),
+    "damaged-frame-dali": Part(
+        partial(loader_checks.damaged_frame, engine="dali"), pairs.ENGINES["dali"]
+    ),
 }
 FIGURES: dict[str, Part] = {
     "kernel": Part(views.kernel),
@@ -109,11 +114,10 @@ def run(name: str, bench: Bench) -> Result:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pytest's own are no Exceptions
-        result.outcome = "failed"
-        if isinstance(error, Skip) or type(error).__name__ == "Skipped":
-            result.outcome = "skipped"
-        result.detail = sentence(error)
-        result.trace = traceback.format_exc()
+        skipped = isinstance(error, Skip) or type(error).__name__ == "Skipped"
+        result.outcome = "skipped" if skipped else "failed"
+        result.detail = str(error) if skipped else sentence(error)
+        result.trace = "" if skipped else traceback.format_exc()
     result.seconds = perf_counter() - start
     result.memory = _memory(bench)
     return result

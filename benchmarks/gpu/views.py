@@ -93,7 +93,7 @@ def copy(bench: Bench) -> Work:
 def rendering(
     bench: Bench, pixels: Tensor, views: Sequence[View], dtype: str, channels_last: bool
 ) -> Work:
-    """The launches that make all views of ``pixels [N, T, C, H, W]``; tables and draws are there."""
+    """The launches that make all views of ``pixels [N, T, C, H, W]``; all tables are there."""
     N, T, C, H, W = pixels.shape
     lane, scaling = bench.lane, Scaling.make(0, 1e-4, 0, 1, C)
     params = kernels.draw(views, 0, 0, np.arange(N), H, W, T)
@@ -139,6 +139,7 @@ def augmentation(bench: Bench) -> Found:
     """One MoCo-v2 view of each sample of a batch, drawn anew in each call, against the peers."""
     o = bench.options
     source = bench.pixels(o.batch)[:, 0].contiguous()
+    bench.synchronize()  # It is read on other streams, too.
     B, C, H, W = source.shape
 
     def right(name: str) -> Callable[[Any], None]:

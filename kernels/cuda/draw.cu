@@ -9,11 +9,12 @@ struct Rule {
   double scale_low, scale_span, ratio_low, ratio_span;  // of LOG, the ratio's logarithm
   double hflip, vflip, d4, jitter, brightness, contrast;
   double gray, blur, sigma_low, sigma_span, solarize, solarize_threshold, drop;
-  i64 policy, timestamp, crop, height, width;  // the box of PLAIN and CENTER, the fallback of the rest
+  i64 policy, timestamp, crop;
+  i64 height, width;  // of the box; LOG and UNIFORM fall back to it
   i64 solarize_dark, fewest, most;
 };
 
-enum Policy { INDEPENDENT, SAME, DISTINCT, FIXED };
+enum Policy { INDEPENDENT, SAME, DISTINCT, AS_FIRST, FIXED };
 enum Crop { PLAIN, CENTER, LOG, UNIFORM };
 
 // Which random word decides what, as in `kernels/view.py`.
@@ -93,7 +94,9 @@ extern "C" __global__ void draw(const Rule* rules, const i64* ids, Params* param
   const Rule rule = rules[v];
   const Draws own = {seed, (u32)epoch, (u32)ids[n], (u32)v};
   Params p;
-  p.timestamp = timestamp_of(rule, own, T);
+  const Draws first = {seed, (u32)epoch, (u32)ids[n], 0};
+  const bool as_first = rule.policy == AS_FIRST;
+  p.timestamp = timestamp_of(as_first ? rules[0] : rule, as_first ? first : own, T);
   crop(p, rule, own, H, W);
   const i64 element = own.uniform(D4) < rule.d4 ? own.choice(D4_ELEMENT, 8) : 0;
   p.transpose = element & 1;

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cuda.launch import Device, HasPointer
-from kernels.view import View, draw
+from kernels.view import View, central_box, draw
 
 _REAL = (
     *("scale_low", "scale_span", "ratio_low", "ratio_span"),
@@ -21,7 +21,7 @@ _WHOLE = (
 RULE = np.dtype([(name, "<f8") for name in _REAL] + [(name, "<i8") for name in _WHOLE])
 """A `View` as the numbers that `draw.cu` needs."""
 
-_POLICIES = ("independent", "same", "distinct", "fixed")
+_POLICIES = ("independent", "same", "distinct", "as_first", "fixed")
 _CROPS = ("plain", "center", "log", "uniform")
 _BLOCK = 128
 
@@ -73,14 +73,6 @@ def _crop(rule: np.void, view: View, H: int, W: int) -> None:
     if view.ratio_law == "log":
         low, high = float(np.log(low)), float(np.log(high))
     rule["ratio_low"], rule["ratio_span"] = low, high - low
-
-
-def central_box(ratio: tuple[float, float], H: int, W: int) -> tuple[int, int]:
-    """Height and width of the box that a crop falls back to where no attempt fits."""
-    low, high = ratio
-    if low > W / H:
-        return round(W / low), W
-    return (H, round(H * high)) if high < W / H else (H, W)
 
 
 def draw_on(

@@ -5,13 +5,13 @@
 
 // One view of the launch: the record `JOB` of `kernels/cuda/view.py`.
 struct Job {
-  u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
-  int column;                       // in params [N, V]
-  int height, width, cubic;         // of the output
-  int frames, first_frame;          // timestamps of a sample; how many the views before it have
-  int rows, columns;                // of a tile, before a transpose
-  int strips, tiles, first_block;   // tiles of a plane: down, across; blocks of the views before
-  int span;                         // most source rows that four output rows need
+  u64 out;                         // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
+  int column;                      // in params [N, V]
+  int height, width, cubic;        // of the output
+  int frames, first_frame;         // timestamps of a sample; how many the views before it have
+  int rows, columns;               // of a tile, before a transpose
+  int strips, tiles, first_block;  // tiles of a plane: down, across; blocks of the views before
+  int span;                        // most source rows that four output rows need
 };
 
 // Radiometry of one band: the record `BAND`.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +130,8 @@ def pointer(x: int | HasPointer) -> int:
     if isinstance(x, np.ndarray):
         return int(x.ctypes.data)
     if hasattr(x, "data_ptr"):
-        return cast(Tensor, x).data_ptr()
-    return int(cast(CudaArray, x).__cuda_array_interface__["data"][0])
+        return x.data_ptr()
+    return int(x.__cuda_array_interface__["data"][0])
 
 
 @cache

@@ -13,8 +13,9 @@ __device__ float total_weight(const Axis& axis, int i) {
   // outermost pixels stand for what lies beyond them.
   const double reach = axis.taps / 2 + 0.5, unit = 1 / axis.scale;
   const int low = i == 0 ? 0 : max(0, (int)floor((i + 1 - reach) * unit - 0.5) - 1);
-  const int high = i == axis.n_in - 1 ? axis.n_out - 1
-                                      : min(axis.n_out - 1, (int)ceil((i + reach) * unit - 0.5) + 1);
+  const int last = axis.n_out - 1;
+  const int high =
+      i == axis.n_in - 1 ? last : min(last, (int)ceil((i + reach) * unit - 0.5) + 1);
   double total = 0;
   bool found = false;
   for (int o = low; o <= high; ++o) {
@@ -46,7 +47,7 @@ __device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, i
   return total;
 }
 
-// Adds up over the block; `sums` has one place a thread. The result is thread 0's.
+// Adds up over the block; `sums` has one place a thread. All threads get the sum.
 __device__ double block_sum(double* sums, double own) {
   sums[threadIdx.x] = own;
   for (u32 n = blockDim.x; n > 1; n = (n + 1) / 2) {
@@ -64,8 +65,8 @@ extern "C" __global__ void __launch_bounds__(256)
             i64 C, i64 H, i64 W) {
   DYNAMIC_SHARED(memory);
   const Source source = {V, T, C, H, W};
-  const i64 n = blockIdx.x / (frames * parts);
-  const int place = blockIdx.x / parts % frames, part = blockIdx.x % parts;
+  const i64 n = blockIdx.x / (frames * parts), part = blockIdx.x % parts;
+  const int place = (int)(blockIdx.x / parts % frames);
   int j = 0;
   while (j + 1 < job_count && jobs[j + 1].first_frame <= place) ++j;
   const Job& job = jobs[j];
@@ -86,7 +87,8 @@ extern "C" __global__ void __launch_bounds__(256)
   const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place - job.first_frame);
   for (i64 c = part; c < C; c += parts) {
     if (keep && !keep[record * C + c] && !p.gray) continue;
-    const double total = block_sum(sums, weighted_sum(crop + c * H * W, p, W, row, column, bands[c]));
+    const double own = weighted_sum(crop + c * H * W, p, W, row, column, bands[c]);
+    const double total = block_sum(sums, own);
     if (threadIdx.x == 0) {
       means[(n * frames + place) * C + c] = (float)(total / ((double)job.height * job.width));
     }

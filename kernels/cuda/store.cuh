@@ -1,4 +1,4 @@
-// Finished pixels into the output's memory.
+// The last step: finished pixels into the output's memory.
 
 #include "tile.cuh"
 
@@ -38,6 +38,46 @@ struct Canvas {
   }
 };
 
+// Brightness and contrast, solarize, store: what is written to the bands from `band` to before
+// `last` that are kept.
+struct Finish {
+  const Canvas& canvas;
+  const Tile& tile;
+  const u8* keep;  // [C] or null
+  bool transpose, dark;
+  float threshold, gain, bias;
+  int band, last;
+
+  // Whether the one band is dropped. A gray view's bands are all needed for their mean.
+  __device__ bool dropped() const { return last == band + 1 && keep && !keep[band]; }
+
+  __device__ int count(int y, int x, bool below) const {
+    return below ? tile.down.size - y : tile.across.size - x;
+  }
+
+  __device__ void put(const Four& values, int y, int x, bool below) const {
+    Quad<OUTPUT> pixels;
+    for (int j = 0; j < 4; ++j) {
+      float v = fmaf(values.v[j], gain, bias);
+      if (threshold == threshold && (dark ? v < threshold : v >= threshold)) v = 1 - v;
+      convert(v, pixels.v[j]);
+    }
+    if (last == band + 1) {
+      canvas.put(pixels, y, x, band, below, count(y, x, below));
+      return;
+    }
+#pragma unroll 1
+    for (int c = band; c < last; ++c) {
+      const Quad<OUTPUT> shown = !keep || keep[c] ? pixels : Quad<OUTPUT>{};
+      canvas.put(shown, y, x, c, below, count(y, x, below));
+    }
+  }
+
+  __device__ void put_zero(int y, int x) const {
+    canvas.put(Quad<OUTPUT>{}, y, x, band, true, count(y, x, true));
+  }
+};
+
 template <typename T>
 __device__ void copy_runs(T* to, const T* from, int runs, int length, int stride) {
   for (int i = threadIdx.x; i < runs * length; i += blockDim.x) {
@@ -49,10 +89,10 @@ __device__ void copy_runs(T* to, const T* from, int runs, int length, int stride
 // Bands last: a tile from shared memory to its place. Its rows are runs in the output.
 __device__ inline void flush(OUTPUT* out, const OUTPUT* memory, const Tile& tile, bool transpose,
                              int w, int C) {
-  const int runs = transpose ? tile.across.size : tile.down.size;
-  const int length = (transpose ? tile.down.size : tile.across.size) * C, stride = w * C;
-  const int y = transpose ? tile.across.start : tile.down.start, x = transpose ? tile.down.start : tile.across.start;
-  out += ((i64)y * w + x) * C;
+  const Side& rows = transpose ? tile.across : tile.down;
+  const Side& columns = transpose ? tile.down : tile.across;
+  const int runs = rows.size, length = columns.size * C, stride = w * C;
+  out += ((i64)rows.start * w + columns.start) * C;
   constexpr int MANY = sizeof(Four) / sizeof(OUTPUT);
   if ((u64)out % sizeof(Four) == 0 && length % MANY == 0 && stride % MANY == 0) {
     copy_runs((Four*)out, (const Four*)memory, runs, length / MANY, stride / MANY);

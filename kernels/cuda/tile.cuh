@@ -45,7 +45,7 @@ struct Side {
 };
 
 struct Tile {
-  Side down, across;  // before a transpose
+  Side down, across;              // before a transpose
   int radius, groups, span;       // of the blur; of four rows each; most source rows of a group
   int first_column, places;       // of the source columns in `mid`
   bool own_places;                // whether each tap has its own, as where a view shrinks a lot
@@ -58,7 +58,7 @@ struct Tile {
   int *first_row, *count;         // of a group: its first source row, or -1 for own ones; how many
   u32* row_at;                    // where they start in the crop
   int* row_near;                  // how many outputs are nearest
-  Four* row_weight;               // their weights in the four rows: [groups][span], as the two above
+  Four* row_weight;               // their weights in the four rows; all three [groups][span]
   float* bell;                    // the blur: [2 radius + 1]
   Four* bell4;                    // the blur of four neighbouring columns: [4 + 2 radius]
 

@@ -7,9 +7,8 @@ were drawn on the device need not be known on the host.
 import math
 from dataclasses import dataclass
 
-from kernels.cuda.draw import central_box
 from kernels.resample import blur_radius
-from kernels.view import View
+from kernels.view import View, central_box
 
 BLOCK = 256
 """Threads of a block."""

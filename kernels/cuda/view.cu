@@ -90,45 +90,6 @@ __device__ Four blurred(const Tile& tile, int y, int x) {
   return total;
 }
 
-// Step 4. What is written to the bands from `band` to before `last` that are kept.
-struct Finish {
-  const Canvas& canvas;
-  const Tile& tile;
-  const u8* keep;  // [C] or null
-  bool transpose, dark;
-  float threshold, gain, bias;
-  int band, last;
-
-  // Whether the one band is dropped. A gray view's bands are all needed for their mean.
-  __device__ bool dropped() const { return last == band + 1 && keep && !keep[band]; }
-
-  __device__ int count(int y, int x, bool below) const {
-    return below ? tile.down.size - y : tile.across.size - x;
-  }
-
-  __device__ void put(const Four& values, int y, int x, bool below) const {
-    Quad<OUTPUT> pixels;
-    for (int j = 0; j < 4; ++j) {
-      float v = fmaf(values.v[j], gain, bias);
-      if (threshold == threshold && (dark ? v < threshold : v >= threshold)) v = 1 - v;
-      convert(v, pixels.v[j]);
-    }
-    if (last == band + 1) {
-      canvas.put(pixels, y, x, band, below, count(y, x, below));
-      return;
-    }
-#pragma unroll 1
-    for (int c = band; c < last; ++c) {
-      const Quad<OUTPUT> shown = !keep || keep[c] ? pixels : Quad<OUTPUT>{};
-      canvas.put(shown, y, x, c, below, count(y, x, below));
-    }
-  }
-
-  __device__ void put_zero(int y, int x) const {
-    canvas.put(Quad<OUTPUT>{}, y, x, band, true, count(y, x, true));
-  }
-};
-
 // Steps 2 and 4 for all of the tile, or zeros for a dropped band. Neighbouring threads write
 // neighbouring pixels.
 template <bool DROPPED>
@@ -220,27 +181,27 @@ __device__ void add_counts(const Tally& tally, u32* counts) {
   if (threadIdx.x < 3 && sums[threadIdx.x]) atomicAdd(counts + threadIdx.x, sums[threadIdx.x]);
 }
 
-// `blocks` of each sample; keep, means and counts may be null. See `kernels/cuda/view.py`.
+// params[n, v], keep[n, v, c], means[n, frame, c], counts[n, v, 3]; `blocks` of each sample. keep,
+// means and counts may be null.
 extern "C" __global__ void __launch_bounds__(256, 4)
     view(const Job* jobs, i64 job_count, i64 blocks, i64 frames, const u64* planes,
          const Params* params, const u8* keep, const Band* bands, const float* means, u32* counts,
          i64 V, i64 T, i64 C, i64 H, i64 W) {
   DYNAMIC_SHARED(memory);
   const Source source = {V, T, C, H, W};
-  const i64 n = blockIdx.x / blocks;
-  const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % blocks));
+  const i64 n = blockIdx.x / (u32)blocks;
+  const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
   const i64 record = n * V + job.column;
   const Params p = params[record];
   Arena arena = {memory};
   Tile tile(job, p, place.strip, place.tile, arena);
   tile.build((int)W, p.sigma, p.gray ? 1.0f / C : 1.0f);
-  OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? tile.down.size * tile.across.size * (int)C : 0);
-  OUTPUT* const out =
-      in_global((OUTPUT*)job.out) + (n * job.frames + place.frame) * C * job.height * job.width;
-  const Canvas canvas = CHANNELS_LAST
-                            ? Canvas::staged(staged, tile, p.transpose, (int)C)
-                            : Canvas::whole(out, tile, p.transpose, job.height, job.width);
+  const int h = job.height, w = job.width, pixels = tile.down.size * tile.across.size;
+  OUTPUT* const out = in_global((OUTPUT*)job.out) + (n * job.frames + place.frame) * C * h * w;
+  OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? pixels * (int)C : 0);
+  const Canvas canvas = CHANNELS_LAST ? Canvas::staged(staged, tile, p.transpose, (int)C)
+                                      : Canvas::whole(out, tile, p.transpose, h, w);
   Finish finish = {canvas, tile, keep ? keep + record * C : nullptr,
                    p.transpose != 0, p.solarize_dark != 0, p.solarize};
   Tally tally = {counts != nullptr};
@@ -254,7 +215,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   }
   if (CHANNELS_LAST) {
     __syncthreads();
-    flush(out, staged, tile, p.transpose, job.width, (int)C);
+    flush(out, staged, tile, p.transpose, w, (int)C);
   }
   if (counts) add_counts(tally, counts + 3 * record);
 }

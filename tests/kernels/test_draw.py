@@ -117,6 +117,16 @@ def test_timestamp_policies():
     assert (drawn(view[2])["timestamp"] == 2).all()
 
 
+def test_as_first_follows_the_first_view():
+    for first in ("independent", "distinct", 3):
+        views = [View(size=8, timestamp=t) for t in (first, "distinct", "as_first")]
+        t = draw(views, 5, 2, np.arange(200), 16, 16, 4)["timestamp"]
+        assert (t[:, 2] == t[:, 0]).all()
+    for views in (["as_first"], ["all", "as_first"]):
+        with pytest.raises(ValueError, match="needs a first view that shows one timestamp"):
+            draw([View(size=8, timestamp=t) for t in views], 0, 0, [1], 16, 16, 4)
+
+
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="5 views want distinct"):
         drawn(*[View(size=8, timestamp="distinct")] * 5)

@@ -236,6 +236,22 @@ class TestReference:
         np.testing.assert_allclose(kernels.reference.solarize(y, 0.5, True), [[[0.9, 0.5, 0.9]]])
         np.testing.assert_allclose(kernels.reference.solarize(y, 0.5, False), [[[0.1, 0.5, 0.1]]])
 
+    def test_counts_see_the_nearest_pixel(self):
+        source = np.zeros((2, 4, 4), np.float32)
+        source[0, 1, 2], source[1, 3, 3], source[1, 0, 0] = np.nan, -np.inf, -9
+        keep, count = np.array([0, 1], np.uint8), kernels.reference.count
+        for size, times in ((4, 1), (8, 4), (12, 9)):
+            view, p = View(size=size, scale=(0.5, 1)), record((0, 0, 4, 4))
+            assert count(source, p, view, None, -9).tolist() == [times] * 3
+            assert count(source, p, view, keep, None).tolist() == [0, times, 0]
+            gray = record((0, 0, 4, 4), gray=1)
+            assert count(source, gray, view, keep, -9).tolist() == [times] * 3
+        inner = record((1, 1, 3, 2))
+        assert count(source, inner, View(size=(3, 2)), None, -9).tolist() == [1, 0, 0]
+        # Half the size: each output lies between two pixels and takes the first.
+        half = View(size=2, scale=(0.5, 1))
+        assert count(source, record((0, 0, 4, 4)), half, None, -9).tolist() == [0, 0, 1]
+
     def test_taps_and_gaussian_sum_to_one(self):
         for n_in, n_out, kind in itertools.product(
             (1, 5, 264), (1, 7, 224), ("bilinear", "bicubic")

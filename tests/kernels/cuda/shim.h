@@ -50,10 +50,12 @@ struct ShimLaunch {
 static thread_local ShimLaunch shim;
 static thread_local std::vector<ShimFiber> shim_fibers;
 
-// Called by what -fsanitize=alignment compiles in: a GPU refuses what this processor forgives.
+// Called by what -fsanitize=alignment compiles in, before an access: a GPU refuses what this
+// processor forgives. The fiber ends.
 extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(void*,
                                                                                       uintptr_t) {
   shim.misaligned = true;
+  _longjmp(shim.scheduler, 1);
 }
 
 inline uint8_t* shim_dynamic_shared() { return shim.dynamic_shared; }
@@ -106,7 +108,7 @@ static bool shim_block(unsigned threads) {
       shim_resume(shim_fibers[i]);
       ended += shim_fibers[i].ended;
     }
-    if (ended) return ended == threads;
+    if (ended || shim.misaligned) return ended == threads;
   }
 }
 
@@ -130,9 +132,10 @@ extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t sh
   for (int64_t b = 0; b < grid; ++b) {
     blockIdx.x = b;
     std::fill(shim.dynamic_shared, end, UNSET);
-    if (!shim_block(block)) return SHIM_DIVERGED;
-    if (std::count(end, end + GUARD, GUARDED) != GUARD) return SHIM_OVERRUN;
+    const bool together = shim_block(block);
     if (shim.misaligned) return SHIM_MISALIGNED;
+    if (!together) return SHIM_DIVERGED;
+    if (std::count(end, end + GUARD, GUARDED) != GUARD) return SHIM_OVERRUN;
   }
   return SHIM_DONE;
 }

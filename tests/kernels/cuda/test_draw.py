@@ -27,6 +27,9 @@ TIMESTAMPS = {
     "same": ["same", "independent", "same"],
     "distinct": ["distinct", 1, "distinct", "same", "distinct"],
     "all": ["all", 3, "independent"],
+    "as first, independent": ["independent", "independent", "as_first"],
+    "as first, distinct": ["distinct", "distinct", "distinct", "as_first"],
+    "as first, index": [2, "as_first", "same"],
 }
 
 
