@@ -19,6 +19,8 @@ import torch
 
 from benchmarks import results
 from benchmarks.gpu import (
+    child,
+    device,
     kernel_checks,
     loader_checks,
     pairs,
@@ -29,6 +31,7 @@ from benchmarks.gpu import (
     training,
     views,
 )
+from benchmarks.gpu import command as gpu
 from benchmarks.gpu.bench import Bench, Skip
 from benchmarks.gpu.options import QUICK, Options, parse
 from benchmarks.gpu.parts import CHECKS, FIGURES, PARTS, Part, Result
@@ -459,6 +462,37 @@ def test_results_of_a_part_that_fails_are_kept() -> None:
             assert parts.run("some", twin()).outcome == outcome
 
 
+ABSENT = (
+    *("albumentations", "cupy", "cv2", "fsspec", "kornia", "lightning", "lz4", "matplotlib"),
+    *("nvidia", "timm", "torchvision", "webdataset", "zarr", "zstandard"),
+)
+
+
+def test_nothing_optional_is_needed_to_import_it() -> None:
+    """Where a library is absent, its parts are skipped, each with a reason."""
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({ABSENT!r}))
+from benchmarks.gpu import command, present
+from benchmarks.gpu.parts import PARTS
+for line in present.inactive(): print(line)
+print([n for n, part in PARTS.items() if present.lacking(part.needs) is None])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    *inactive, runnable = done.stdout.splitlines()
+    assert [line.split(". ")[0] for line in inactive] == [
+        f"FAST PATH NOT ACTIVE: {name}" for name in ("CuPy", "nvCOMP", "DALI")
+    ]
+    assert runnable == "['shared-memory', 'pairs']"
+
+
 def test_what_is_not_installed_is_said_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(present.NEEDS, "DALI", lambda: "DALI is not installed")
     monkeypatch.setitem(present.NEEDS, "CuPy", lambda: None)
@@ -527,3 +561,35 @@ def test_at_the_end_of_the_time_what_is_left_is_named(tmp_path: Path) -> None:
     found = supervised(tmp_path, ["a", "hang", "b"], seconds=3)
     assert [r.outcome for r in found.values()] == ["passed", "skipped", "skipped"]
     assert "--minutes" in found["b"].detail
+
+
+def test_the_whole_command_with_the_host_as_its_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = (
+        "import sys\n"
+        "from benchmarks.gpu import child\n"
+        "from tests.benchmarks.test_gpu import twin\n"
+        "child.Bench.on_gpu = twin\n"
+        "sys.exit(child.main(sys.argv[1]))"
+    )
+    plain = child.command
+
+    def command(*args: Any) -> list[str]:
+        return [sys.executable, "-c", program, plain(*args)[-1]]
+
+    monkeypatch.setattr(child, "command", command)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    machine = {"gpu": "the host", "driver": "none", "cuda": None, "commit": "abc"}
+    monkeypatch.setattr(device, "describe", lambda: machine)
+    file = tmp_path / "gpu.json"
+    code = gpu.main(["--quick", "--json", str(file), "--only", "compile", "unshuffle", "decoding"])
+    assert code == 0
+    found = json.loads(file.read_text())
+    assert [c["outcome"] for c in found["checks"]] == ["skipped", "passed"]
+    assert [f["outcome"] for f in found["figures"]] == ["measured"]
+    assert found["options"]["batch"] == QUICK["batch"]
+    assert len(found["races"]) == 2
+    printed = capsys.readouterr().out
+    assert "decoding lz4" in printed
+    assert "checks: 1 passed, 0 failed, 1 skipped" in printed
