@@ -21,6 +21,14 @@ _VIT: dict[str, Any] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {**_RESNET, "options": {"queue": 64, "momentum": 0.99}},
+    "moco_v3": {**_RESNET, "options": {"hidden": 128, "width": 32}},
+    "seco": {**_RESNET, "options": {"queue": 64, "momentum": 0.99}},
+    "dino": {
+        **_RESNET,
+        "options": {"local_views": 2, "outputs": 256, "hidden": 128, "bottleneck": 32},
+    },
+    "mae": {**_VIT, "options": {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 4}},
+    "data2vec": {**_VIT, "options": {"momentum": 0.99}},
 }
 """By method: a size that shows progress on two CPU cores in about a minute.
 

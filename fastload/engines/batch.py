@@ -257,6 +257,9 @@ class Assembler:
     def close(self, batch: Batch) -> None:
         """Begin what can be done once all slots are filled; nothing here. May be called again."""
 
+    def drain(self) -> None:
+        """Wait until no device reads or writes the memory of batches that are given up."""
+
     def finish(self, batch: Batch) -> dict[str, Any]:
         """The batch as a dict of tensors and lists; the memory now belongs to its tensors."""
         recipe = self.dataset.recipe

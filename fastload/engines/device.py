@@ -79,7 +79,8 @@ class DeviceSide:
                 kind, last = recipe.dtype, recipe.channels_last
                 self.plans[name] = plan(recipe.views, m.shape, m.dtype.name, kind, last)
         self.cache = DeviceCache(cache_bytes, dataset.modalities, lane.device)
-        self.counts = torch.zeros(len(KINDS_OF_COUNT), dtype=torch.int64, device=lane.device)
+        with lane.work():
+            self.counts = torch.zeros(len(KINDS_OF_COUNT), dtype=torch.int64, device=lane.device)
         self.most_bytes = 0
         self._rules: torch.Tensor | None = None
 
@@ -189,9 +190,11 @@ class DeviceSide:
 
     def summary(self) -> dict[str, Any]:
         """Bytes on the device and what was counted in the views. A CPU-GPU sync."""
+        with self.lane.work():
+            counts = self.counts.tolist()
         return {
             "device_bytes": {"cache": self.cache.bytes, "largest_batch": self.most_bytes},
-            "pixels": dict(zip(KINDS_OF_COUNT, self.counts.tolist(), strict=True)),
+            "pixels": dict(zip(KINDS_OF_COUNT, counts, strict=True)),
         }
 
 

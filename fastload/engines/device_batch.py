@@ -14,7 +14,6 @@ from fastload.datasets.layer import Chunk
 from fastload.engines.batch import Assembler, Batch, Packed
 from fastload.engines.device import Decoding, DeviceSide, Frames
 from fastload.engines.device_cache import DTYPES
-from fastload.engines.memory import Buffer, PinnedBuffer
 from fastload.profile import Profile, Stages
 from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.frames import ON_HOST
@@ -41,7 +40,7 @@ class DeviceBatch(Batch):
     drawn: bool = True
     """Whether `params` holds all; if not, only the dates, and the rest is drawn on the device."""
     frames: list[dict[str, Sequence[tuple[Chunk, Bytes]]]] = field(default_factory=list)
-    pixels: list[dict[str, Buffer | PinnedBuffer]] = field(default_factory=list)
+    pixels: list[dict[str, torch.Tensor]] = field(default_factory=list)
     launched: Launched | None = None
 
 
@@ -121,13 +120,17 @@ class DeviceAssembler(Assembler):
             m = self.dataset.modalities[name]
             buffer = self._pool.take((len(wanted), *m.shape[1:]), m.dtype)
             layer.decode(sample, wanted, chunks, data, buffer.array, stages)
-            batch.pixels[slot][name] = buffer
+            batch.pixels[slot][name] = buffer.tensor()
 
     def _say(self, what: str) -> None:
         """Warn, once."""
         if what not in self._said:
             self._said.add(what)
             warnings.warn(what, stacklevel=2)
+
+    def drain(self) -> None:
+        """See `Assembler.drain`."""
+        self.side.lane.wait()
 
     def close(self, batch: Batch) -> None:
         """Enqueue the decoding and the views, once all slots are filled."""
@@ -153,9 +156,6 @@ class DeviceAssembler(Assembler):
         decoding = None if tables is None else self.side.enqueue(tables, frames.slots)
         if self.dataset.recipe is not None:
             self._views(batch, outs, {name: planes for name, (planes, _) in held.items()})
-        for slot, sample in enumerate(batch.ids.tolist()):
-            if batch.cached[slot]:
-                self.side.cache.filled(sample)
         memory = [t.nbytes for ts in outs.values() for t in ts] + [
             p.nbytes for _, p in held.values()
         ]
@@ -199,7 +199,8 @@ class DeviceAssembler(Assembler):
     ) -> None:
         """One slot of `_placed`: target is ``[dates, C, H, W]`` on the device."""
         if name in batch.pixels[slot]:
-            target.copy_(self.side.lane.send(batch.pixels[slot][name]), non_blocking=True)
+            # Page-locked memory goes to nobody else before the copy has run.
+            target.copy_(batch.pixels[slot][name], non_blocking=True)
         size = target[0].nbytes if len(target) else 0
         places = self._places(batch, slot) if batch.frames[slot].get(name) else {}
         for i, (chunk, data) in enumerate(batch.frames[slot].get(name, ())):
@@ -237,11 +238,13 @@ class DeviceAssembler(Assembler):
         if failed:
             for slot, why in failed.items():
                 self._say(f"the device could not decode what the CPU may: {why}")
-                self.side.cache.spoilt(int(batch.ids[slot]))
                 self.fill(batch, slot)
             batch.launched = None
             self.close(batch)
             return self.finish(batch)
+        for slot, sample in enumerate(batch.ids.tolist()):
+            if batch.cached[slot]:
+                self.side.cache.filled(sample)
         tensors = [t for its in launched.outs.values() for t in its]
         self.side.lane.hand_over(tensors, launched.mark)
         recipe, out = self.dataset.recipe, dict[str, Any]()

@@ -40,16 +40,12 @@ class DeviceCache:
         return sample in self._slots
 
     def holds(self, sample: int) -> bool:
-        """Whether the sample's pixels are here, or will be when what is enqueued has run."""
+        """Whether the sample's pixels are here, and sound."""
         return sample in self._filled
 
     def filled(self, sample: int) -> None:
-        """Its pixels have been enqueued."""
+        """Its pixels are here."""
         self._filled.add(sample)
-
-    def spoilt(self, sample: int) -> None:
-        """Its pixels must be decoded again."""
-        self._filled.discard(sample)
 
     def pixels(self, modality: str, sample: int) -> torch.Tensor:
         """The sample's place, ``[T, C, H, W]``."""

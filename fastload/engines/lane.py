@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool
+from fastload.engines.memory import Pinned, Pool
 from kernels.cuda.launch import CudaDevice, Device
 
 
@@ -49,16 +49,13 @@ class Lane:
         return torch.empty(tuple(shape), dtype=dtype, device=self.device)
 
     def upload(self, data: NDArray[np.uint8]) -> torch.Tensor:
-        """A copy of bytes on the device."""
+        """A copy of bytes on the device.
+
+        Torch gives the page-locked memory that it passes through to nobody else before the copy
+        has run.
+        """
         staged = self.memory.take(data.shape, data.dtype)
         staged.array[...] = data
-        return self.send(staged)
-
-    def send(self, staged: Buffer | PinnedBuffer) -> torch.Tensor:
-        """A buffer of this lane's `memory` on the device. Its host memory is free when it is there.
-
-        Torch gives pinned memory to nobody else before the copy has run.
-        """
         return staged.tensor().to(self.device, non_blocking=True)
 
     def mark(self) -> "torch.cuda.Event | None":
@@ -68,6 +65,11 @@ class Lane:
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(self.stream)
         return event
+
+    def wait(self) -> None:
+        """Until nothing that is enqueued now is left. The CPU waits."""
+        if self.stream is not None:
+            self.stream.synchronize()
 
     def hand_over(self, tensors: Sequence[torch.Tensor], mark: Any) -> None:
         """Let the consumer's stream wait for `mark`, and keep the tensors' memory until it is done.

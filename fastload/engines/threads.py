@@ -46,15 +46,19 @@ def ring(
 ) -> Batches:
     """Deliver batches in order, while `depth` more are in the making."""
     waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
-    for entry in begun:
-        waiting.append(entry)
-        del entry  # so that the consumer alone holds what leaves the ring
-        if len(waiting) > depth:
+    try:
+        for entry in begun:
+            waiting.append(entry)
+            del entry  # so that the consumer alone holds what leaves the ring
+            if len(waiting) > depth:
+                _close_ready(waiting, assembler)
+                yield collect(assembler, *waiting.popleft())
+        while waiting:
             _close_ready(waiting, assembler)
             yield collect(assembler, *waiting.popleft())
-    while waiting:
-        _close_ready(waiting, assembler)
-        yield collect(assembler, *waiting.popleft())
+    except BaseException:  # Abandoned: a device may still read what the batches hold.
+        assembler.drain()
+        raise
 
 
 def _close_ready(waiting: deque[tuple[Batch, list[Future[None]]]], assembler: Assembler) -> None:

@@ -3,6 +3,7 @@ bookkeeping and kernels, run by a C++ compiler and by the public LZ4 and zstd li
 
 import shutil
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,10 +139,28 @@ def test_unreadable_samples_are_replaced_as_on_the_cpu(tmp_path: Path, engine: s
         list(OnHost(data, engine).epoch())
 
 
-@pytest.mark.parametrize("on_error", ["raise", "replace"])
-def test_frame_damaged_behind_its_checksum(tmp_path: Path, on_error: str) -> None:
-    """With checksums off only the device's decoder sees it, by its status or the frame's fields."""
-    path = damaged(tmp_path / "data", 3)
+@pytest.mark.parametrize("engine", ["threads", "dali"])
+def test_batches_that_are_given_up_outlive_the_work_on_them(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+    allocate = DeviceAssembler.allocate
+
+    def noted(self: DeviceAssembler, batch: Any) -> Any:
+        begun.append(weakref.ref(batch))
+        return allocate(self, batch)
+
+    monkeypatch.setattr(DeviceAssembler, "allocate", noted)
+    monkeypatch.setattr(Lane, "wait", lambda _: alive.extend(b() is not None for b in begun[1:3]))
+    for _ in OnHost(dataset(moco()), engine, depth=2).epoch():
+        break
+    assert alive == [True, True]
+
+
+def behind_its_checksum(folder: Path) -> Any:
+    """A dataset with frames that only a decoder finds damaged: those of sample 3."""
+    path = damaged(folder, 3)
     data = dataset(moco(), path=path)
     data.layers["S2L1C"].check_crc = False
     chunk = data.layers["S2L1C"].chunks(3, [0])[0]
@@ -150,7 +169,13 @@ def test_frame_damaged_behind_its_checksum(tmp_path: Path, on_error: str) -> Non
     for each in data.layers["S2L1C"].chunks(3, range(TIMESTAMPS)):
         content[each.offset + 60 : each.offset + each.stored] = b"\xff" * (each.stored - 60)
     shard.write_bytes(content)
-    loader = OnHost(data, "dali", on_error=on_error)
+    return data
+
+
+@pytest.mark.parametrize("on_error", ["raise", "replace"])
+def test_frame_damaged_behind_its_checksum(tmp_path: Path, on_error: str) -> None:
+    """With checksums off only the device's decoder sees it, by its status or the frame's fields."""
+    loader = OnHost(behind_its_checksum(tmp_path / "data"), "dali", on_error=on_error)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if on_error == "raise":
@@ -159,6 +184,16 @@ def test_frame_damaged_behind_its_checksum(tmp_path: Path, on_error: str) -> Non
         else:
             assert all(3 not in batch for batch in indices(list(loader.epoch())))
             assert loader.profile.replaced == 1
+
+
+def test_damaged_pixels_do_not_stay_in_the_cache(tmp_path: Path) -> None:
+    loader = OnHost(behind_its_checksum(tmp_path / "data"), "dali", cache_bytes=10**9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for epoch in range(2):
+            with pytest.raises(DataError, match="damaged"):
+                list(loader.epoch(epoch))
+    assert not loader.side.cache.holds(3)
 
 
 def test_shards_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
