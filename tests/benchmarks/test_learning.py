@@ -14,32 +14,31 @@ from ssl4eo_train.distributed import World
 
 pytestmark = pytest.mark.timeout(180)
 
-TRAINED, LABELLED = 40, 120
+SCENES = 120
 
 
 @pytest.fixture(autouse=True)
 def small_scenes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path_factory.getbasetemp() / "learning-cache"
     monkeypatch.setenv("FASTLOAD_CACHE", str(cache))
-    monkeypatch.setattr(made, "LOCATIONS", TRAINED)
     monkeypatch.setattr(made, "SIZE", 32)
 
 
 def outcomes() -> list[Outcome]:
     return [
-        Outcome("a", 0, untrained=0.25, settled=0.30, trained=0.50, steps=8, seconds=2.0),
-        Outcome("a", 1, untrained=0.35, settled=0.40, trained=0.50, steps=8, seconds=4.0),
-        Outcome("b", 0, untrained=0.50, settled=0.50, trained=0.54, steps=9, seconds=1.0),
-        Outcome("b", 1, untrained=0.50, settled=0.50, trained=0.50, steps=9, seconds=1.0),
+        Outcome("a", "S2L1C", 0, untrained=0.25, settled=0.30, trained=0.50, steps=8, seconds=2.0),
+        Outcome("a", "S2L1C", 1, untrained=0.35, settled=0.40, trained=0.50, steps=8, seconds=4.0),
+        Outcome("b", "S2L1C", 0, untrained=0.50, settled=0.50, trained=0.54, steps=9, seconds=1.0),
+        Outcome("b", "S2L1C", 1, untrained=0.50, settled=0.50, trained=0.50, steps=9, seconds=1.0),
     ]
 
 
 def test_the_table_has_mean_and_range_of_every_figure() -> None:
     text = learning.table(outcomes(), 0.125)
     assert text.splitlines()[2:4] == [
-        "| a | 30.0 (25.0 to 35.0) | 35.0 (30.0 to 40.0) | 50.0 (50.0 to 50.0) "
+        "| a | S2L1C | 30.0 (25.0 to 35.0) | 35.0 (30.0 to 40.0) | 50.0 (50.0 to 50.0) "
         "| 15.0 (10.0 to 20.0) | 8 | 3 |",
-        "| b | 50.0 (50.0 to 50.0) | 50.0 (50.0 to 50.0) | 52.0 (50.0 to 54.0) "
+        "| b | S2L1C | 50.0 (50.0 to 50.0) | 50.0 (50.0 to 50.0) | 52.0 (50.0 to 54.0) "
         "| 2.0 (0.0 to 4.0) | 9 | 1 |",
     ]
     assert "of 2 seeds; the most frequent label alone has 12.5 %" in text
@@ -56,13 +55,13 @@ def test_the_command_measures_writes_and_judges(
 ) -> None:
     path = tmp_path / "learning.json"
     line = ["--methods", "moco_v2", "--seeds", "1", "--steps", "2", "--json", str(path)]
-    status = learning.main([*line, "--locations", str(LABELLED)])
+    status = learning.main([*line, "--scenes", str(SCENES)])
     found = json.loads(path.read_text())
     (run,) = found["runs"]
     assert (run["method"], run["seed"], run["steps"]) == ("moco_v2", 0, 2)
     assert run["gain"] == run["trained"] - run["settled"]
     assert status == (run["gain"] < learning.MARGIN)
-    assert found["settings"]["moco_v2"] == json.loads(json.dumps(made.SETTINGS["moco_v2"]))
+    assert found["settings"]["moco_v2"] == json.loads(json.dumps(learning.settings_of("moco_v2")))
     assert 0 < found["majority"] < 1
     printed = capsys.readouterr().out
     outcome = Outcome(**{f.name: run[f.name] for f in dataclasses.fields(Outcome)})
@@ -71,19 +70,19 @@ def test_the_command_measures_writes_and_judges(
 
 
 def test_labels_are_hidden_in_training(tmp_path: Path) -> None:
-    learning.scenes(tmp_path, LABELLED)
+    learning.scenes(tmp_path, SCENES)
     assert not list((tmp_path / "train").rglob("*.csv"))
     given = {"device": "cpu", "data": str(tmp_path), "workers": 1, **made.SETTINGS["moco_v2"]}
     config = resolve(given, None, World())
     probe = learning.probe_of(dataclasses.replace(config, split="val"))
-    assert len(probe.samples) == LABELLED
+    assert len(probe.samples) == SCENES
     with pytest.raises(AssertionError):
         learning.probe_of(config)
 
 
 def test_untrained_is_what_the_run_started_from(tmp_path: Path) -> None:
     """Without a learning rate a transformer, which has no batch norm, stays what it was."""
-    learning.scenes(tmp_path, LABELLED)
+    learning.scenes(tmp_path, SCENES)
     first, _ = learning.measure("mae", 0, tmp_path, lr=0.0, steps=2)
     assert first.trained == first.untrained == first.settled
     second, _ = learning.measure("mae", 1, tmp_path, lr=0.0, steps=2)
