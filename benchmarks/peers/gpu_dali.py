@@ -11,31 +11,14 @@ from typing import Any
 import torch.utils.dlpack
 from torch import Tensor
 
-from benchmarks.peers.augment_dali import _chance, _clip, _crop, _factor, fn, pipeline_def, types
+from benchmarks.peers.augment_dali import fn, pipeline_def, view
 
 
 def _pipeline(batch: Any, device: str, size: int, **options: Any) -> Any:
     @pipeline_def(enable_conditionals=True, **options)  # type: ignore[untyped-decorator]
     def views() -> Any:
         x = fn.external_source(lambda: batch, layout="CHW", device=device, no_copy=True)
-        x, matrix = _crop(x, size)
-        x = fn.transpose(_clip(x), perm=(1, 2, 0))
-        x = fn.warp_affine(
-            x, matrix, size=(size, size), dtype=types.FLOAT, inverse_map=True,
-            interp_type=types.DALIInterpType.INTERP_LINEAR,
-        )  # fmt: skip
-        if _chance(0.8):
-            brightness, contrast = _factor(), _factor()
-            mean = fn.reductions.mean(x, axes=(0, 1), keep_dims=True)
-            x = x * (1e-4 * brightness * contrast) + mean * (1e-4 * brightness * (1 - contrast))
-        else:
-            x = x * 1e-4
-        if _chance(0.2):
-            x = fn.reductions.mean(x, axes=2, keep_dims=True) + x * 0.0
-        x = fn.reshape(x, layout="HWC")
-        if _chance(0.5):
-            x = fn.gaussian_blur(x, sigma=fn.random.uniform(range=(0.1, 2.0)))
-        return x
+        return view(x, size)
 
     return views()
 

@@ -16,32 +16,20 @@ from torch import Tensor, nn
 from kernels.philox import choice, uniform, words
 from ssl4eo_train import distributed
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods import Progress, Samples, Settings, data2vec, masks
+from ssl4eo_train.methods import Progress, Samples, data2vec, masks
 from ssl4eo_train.methods.data2vec import Data2Vec, Options, backbone_options, regression
 from ssl4eo_train.methods.data2vec_networks import average
 from tests.ssl4eo_train.processes import run_two
+from tests.ssl4eo_train.transformer import images, samples, settings
 
 pytestmark = pytest.mark.timeout(60)
 STILL = Options(drop_path=0.0, attention_drop=0.0, warmup=0.0)
 """Without random numbers of torch's."""
 
 
-def settings(bands: int = 13, image_size: int = 64, batch: int = 4, **more: Any) -> Settings:
-    given: dict[str, Any] = {"arch": "test_vit", "options": STILL, **more}
-    return Settings(bands=bands, image_size=image_size, batch=batch, seed=0, **given)
-
-
 def built(**more: Any) -> Data2Vec:
     torch.manual_seed(0)
-    return data2vec.build(settings(**more))
-
-
-def samples(count: int = 4, epoch: int = 0, seed: int = 0) -> Samples:
-    return Samples(seed, epoch, np.arange(count) + 7)
-
-
-def images(count: int = 4, bands: int = 13, size: int = 64, seed: int = 0) -> Tensor:
-    return torch.rand(count, bands, size, size, generator=torch.Generator().manual_seed(seed))
+    return data2vec.build(settings(**{"options": STILL} | more))
 
 
 def slow_blocks(which: Samples, side: int, most: int, least: float) -> NDArray[np.float32]:
@@ -279,9 +267,7 @@ def test_rate_warms_up_and_falls() -> None:
 
 
 def test_published_network() -> None:
-    model = data2vec.build(
-        settings(arch="vit_small_patch16_224", image_size=224, options=Options())
-    )
+    model = data2vec.build(settings(Options(), arch="vit_small_patch16_224", image_size=224))
     student, teacher = model.student.backbone, model.teacher.backbone
     assert student.rel_pos_bias.relative_position_bias_table.shape == (732, 6)
     assert student.pos_embed is None
@@ -305,7 +291,7 @@ def test_published_network() -> None:
     [("small", (384, 12, 6)), ("base", (768, 12, 12)), ("large", (1024, 24, 16))],
 )
 def test_sizes_go_by_the_name_of_the_transformer(size: str, expected: tuple[int, ...]) -> None:
-    options = backbone_options(settings(arch=f"vit_{size}_patch16_224", image_size=224))
+    options = backbone_options(settings(STILL, arch=f"vit_{size}_patch16_224", image_size=224))
     assert tuple(options[n] for n in ("embed_dim", "depth", "num_heads")) == expected
     assert (options["patch_size"], options["mlp_ratio"]) == (16, 4)
     assert json.loads(json.dumps(options)) == options
@@ -314,7 +300,7 @@ def test_sizes_go_by_the_name_of_the_transformer(size: str, expected: tuple[int,
 def test_backbone_is_timms() -> None:
     model = built(options=Options())
     stepped(model, 2)
-    again = timm.create_model(**backbone_options(settings())).eval()
+    again = timm.create_model(**backbone_options(settings(STILL))).eval()
     again.load_state_dict(model.backbone.state_dict())
     assert torch.equal(again(images()), model.backbone.eval()(images()))
 

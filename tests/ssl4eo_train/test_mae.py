@@ -17,27 +17,15 @@ from ssl4eo_train.methods.mae import MAE, Options, reconstruction, targets
 from ssl4eo_train.methods.mae_networks import Decoder, sin_cos
 from ssl4eo_train.methods.patches import patchify, unpatchify
 from tests.ssl4eo_train.processes import run_two
+from tests.ssl4eo_train.transformer import images, samples, settings
 
 pytestmark = pytest.mark.timeout(60)
 TINY = Options(decoder_width=32, decoder_depth=2, decoder_heads=4, warmup=0.0)
 
 
-def settings(bands: int = 13, image_size: int = 64, batch: int = 4, **more: Any) -> Settings:
-    given: dict[str, Any] = {"arch": "test_vit", "options": TINY, **more}
-    return Settings(bands=bands, image_size=image_size, batch=batch, seed=0, **given)
-
-
 def built(**more: Any) -> MAE:
     torch.manual_seed(0)
-    return mae.build(settings(**more))
-
-
-def samples(count: int = 4, epoch: int = 0, seed: int = 0) -> Samples:
-    return Samples(seed, epoch, np.arange(count) + 7)
-
-
-def images(count: int = 4, bands: int = 13, size: int = 64, seed: int = 0) -> Tensor:
-    return torch.rand(count, bands, size, size, generator=torch.Generator().manual_seed(seed))
+    return mae.build(settings(**{"options": TINY} | more))
 
 
 @pytest.mark.parametrize("bands", [1, 2, 12, 13])
