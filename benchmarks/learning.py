@@ -52,8 +52,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"options": {**made.SETTINGS["moco_v2"]["options"], "queue": 1024}},
     "moco_v3": {},
     "seco": {},
-    "dino": {"modality": [RADAR]},
-    "mae": {"epochs": 15},
+    "dino": {"modality": [RADAR], "epochs": 20},
+    "mae": {"epochs": 30},
     "data2vec": {"modality": [RADAR]},
 }
 """What differs from `made.SETTINGS`, beside 10 epochs of more scenes.
@@ -211,15 +211,18 @@ def below(outcomes: Sequence[Outcome], margin: float = MARGIN) -> dict[str, floa
     return {method: gain for method, gain in gains.items() if gain < margin}
 
 
-def as_json(outcomes: Sequence[Outcome], majority: float) -> dict[str, Any]:
-    """Everything that was found, as plain values."""
-    return {
-        "machine": machine.describe(),
-        "margin": MARGIN,
-        "majority": majority,
-        "settings": {method: settings_of(method) for method in by_method(outcomes)},
-        "runs": [{**dataclasses.asdict(r), "gain": r.gain} for r in outcomes],
-    }
+def write(path: Path, outcomes: Sequence[Outcome], majority: float) -> None:
+    """Write everything that was found, by method. What a file has of other methods stays."""
+    found = json.loads(path.read_text()) if path.exists() else {"methods": {}}
+    about = machine.describe()
+    for method, runs in by_method(outcomes).items():
+        found["methods"][method] = {
+            "machine": about,
+            "settings": settings_of(method),
+            "runs": [{**dataclasses.asdict(r), "gain": r.gain} for r in runs],
+        }
+    text = json.dumps({**found, "margin": MARGIN, "majority": majority}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs a method ({SEEDS})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go, by method")
     parser.add_argument("--steps", type=int, help="end each run early, to try the command out")
     parser.add_argument(
         "--scenes", type=int, default=SCENES, help=f"in training, and with labels ({SCENES})"
@@ -246,8 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 outcomes.append(outcome)
                 print(f"{method}, seed {seed}: {100 * outcome.gain:+.1f} points", file=sys.stderr)
     if args.json is not None:
-        text = json.dumps(as_json(outcomes, probe.majority), indent=2) + "\n"
-        args.json.write_text(text, encoding="utf-8")
+        write(args.json, outcomes, probe.majority)
     print(table(outcomes, probe.majority))
     for method, gain in below(outcomes).items():
         print(f"{method}: gained {100 * gain:.1f} points, expected {100 * MARGIN:g}")

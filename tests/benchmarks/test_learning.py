@@ -50,6 +50,20 @@ def test_a_mean_gain_below_the_margin_is_named() -> None:
     assert learning.below(outcomes(), 0.20) == pytest.approx({"a": 0.15, "b": 0.02})
 
 
+def test_a_file_keeps_what_it_has_of_other_methods(tmp_path: Path) -> None:
+    path = tmp_path / "learning.json"
+    names = {"a": "moco_v2", "b": "dino"}
+    first = [dataclasses.replace(r, method=names[r.method]) for r in outcomes()]
+    learning.write(path, first, 0.1)
+    again = [dataclasses.replace(first[0], trained=0.75)]
+    learning.write(path, again, 0.2)
+    found = json.loads(path.read_text())
+    gains = {m: [run["gain"] for run in each["runs"]] for m, each in found["methods"].items()}
+    assert gains["moco_v2"] == pytest.approx([0.45])
+    assert gains["dino"] == pytest.approx([0.04, 0.0])
+    assert found["majority"] == 0.2
+
+
 def test_the_command_measures_writes_and_judges(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,11 +71,14 @@ def test_the_command_measures_writes_and_judges(
     line = ["--methods", "moco_v2", "--seeds", "1", "--steps", "2", "--json", str(path)]
     status = learning.main([*line, "--scenes", str(SCENES)])
     found = json.loads(path.read_text())
-    (run,) = found["runs"]
+    assert list(found["methods"]) == ["moco_v2"]
+    (run,) = found["methods"]["moco_v2"]["runs"]
     assert (run["method"], run["seed"], run["steps"]) == ("moco_v2", 0, 2)
     assert run["gain"] == run["trained"] - run["settled"]
     assert status == (run["gain"] < learning.MARGIN)
-    assert found["settings"]["moco_v2"] == json.loads(json.dumps(learning.settings_of("moco_v2")))
+    assert found["methods"]["moco_v2"]["settings"] == json.loads(
+        json.dumps(learning.settings_of("moco_v2"))
+    )
     assert 0 < found["majority"] < 1
     printed = capsys.readouterr().out
     outcome = Outcome(**{f.name: run[f.name] for f in dataclasses.fields(Outcome)})
