@@ -230,12 +230,18 @@ def test_an_exception_in_the_consumer(engine: Any, error: type[BaseException]) -
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupt_inside_the_loader(engine: Any) -> None:
+    # A shell's background jobs start with the signal ignored.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt(samples: list[Any]) -> Any:
         signal.raise_signal(signal.SIGINT)
 
     loader = DataLoader(dataset(), 2, num_workers=2, engine=engine, collate_fn=interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        next(iter(loader))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(loader))
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert not workers_alive()
     assert loader.state_dict()["step"] == 0
 
