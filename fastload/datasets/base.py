@@ -195,6 +195,19 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 views[name].append(stacked.to(TORCH_DTYPES[self.recipe.dtype]))
         return views | self._describe_one(sample, params["timestamp"][None])
 
+    def slots(self, modality: str) -> list[tuple[int, ...]]:
+        """Shape, as it lies in memory, of one sample's share of each of a modality's tensors: one
+        per view, or one for the raw pixels."""
+        m = self.modalities[modality]
+        if self.recipe is None:
+            return [m.shape]
+        last, shapes = self.recipe.channels_last, list[tuple[int, ...]]()
+        for view in self.recipe.views:
+            h, w = view.shape
+            shape = (h, w, m.bands) if last else (m.bands, h, w)
+            shapes.append((m.timestamps, *shape) if view.timestamp == "all" else shape)
+        return shapes
+
     def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
         """Which timestamps of a modality a view needs: all for -1; a single one serves any date."""
         T = self.modalities[modality].timestamps

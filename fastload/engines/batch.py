@@ -81,24 +81,13 @@ class Assembler:
 
     def allocate(self, batch: Batch) -> Batch:
         """Take the memory that the batch's slots are filled in."""
-        for name in self.dataset.modalities:
+        for name, m in self.dataset.modalities.items():
+            dtype = m.dtype if self.dataset.recipe is None else self._bits
             batch.buffers[name] = [
                 self._pool.take((len(batch.ids), *shape), dtype)
-                for shape, dtype in self._slots(name)
+                for shape in self.dataset.slots(name)
             ]
         return batch
-
-    def _slots(self, modality: str) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Shape and dtype of one sample's share of each tensor of a modality."""
-        m, recipe = self.dataset.modalities[modality], self.dataset.recipe
-        if recipe is None:
-            return [(m.shape, m.dtype)]
-        slots: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
-        for view in recipe.views:
-            h, w = view.shape
-            shape = (h, w, m.bands) if recipe.channels_last else (m.bands, h, w)
-            slots.append(((m.timestamps, *shape) if view.timestamp == "all" else shape, self._bits))
-        return slots
 
     def wanted(self, batch: Batch, slot: int, modality: str) -> Sequence[int]:
         """The timestamps of a modality that a slot's views need, ascending, each once."""
@@ -262,18 +251,19 @@ class Assembler:
 
     def finish(self, batch: Batch) -> dict[str, Any]:
         """The batch as a dict of tensors and lists; the memory now belongs to its tensors."""
-        recipe = self.dataset.recipe
-        out: dict[str, Any] = {}
-        for name, buffers in batch.buffers.items():
-            tensors = [self._finished(b.tensor()) for b in buffers]
-            out[name] = tensors[0] if recipe is None else tensors
-        shown = None if batch.params is None else batch.params["timestamp"]
-        return out | self.dataset.describe(batch.ids, shown)
+        return self._finished(
+            batch, {name: [b.tensor() for b in its] for name, its in batch.buffers.items()}
+        )
 
-    def _finished(self, tensor: torch.Tensor) -> torch.Tensor:
-        recipe = self.dataset.recipe
-        if recipe is None:
-            return tensor
-        if recipe.dtype != "float32":
-            tensor = tensor.view(TORCH_DTYPES[recipe.dtype])
-        return tensor.movedim(-1, -3) if recipe.channels_last else tensor
+    def _finished(self, batch: Batch, tensors: dict[str, list[torch.Tensor]]) -> dict[str, Any]:
+        """The batch, of the filled tensors of each modality, see `Dataset.slots`."""
+        recipe, out = self.dataset.recipe, dict[str, Any]()
+        for name, its in tensors.items():
+            if recipe is None:
+                out[name] = its[0]
+                continue
+            # A kernel of NumPy's dtypes makes bfloat16 as bits.
+            views = [t.view(TORCH_DTYPES[recipe.dtype]) for t in its]
+            out[name] = [t.movedim(-1, -3) for t in views] if recipe.channels_last else views
+        dates = None if batch.params is None else batch.params["timestamp"]
+        return out | self.dataset.describe(batch.ids, dates)

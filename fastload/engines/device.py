@@ -92,16 +92,13 @@ class DeviceSide:
 
     def outputs(self, name: str, samples: int) -> list[torch.Tensor]:
         """Memory for a modality's tensors: one per view, or one for the raw pixels."""
-        m, recipe = self.dataset.modalities[name], self.dataset.recipe
-        if recipe is None:
-            return [self.lane.empty((samples, *m.shape), DTYPES[m.dtype.name])]
-        out = []
-        for view in recipe.views:
-            h, w = view.shape
-            shape = (h, w, m.bands) if recipe.channels_last else (m.bands, h, w)
-            dates = (m.timestamps,) if view.timestamp == "all" else ()
-            out.append(self.lane.empty((samples, *dates, *shape), TORCH_DTYPES[recipe.dtype]))
-        return out
+        recipe = self.dataset.recipe
+        dtype = (
+            TORCH_DTYPES[recipe.dtype]
+            if recipe
+            else DTYPES[self.dataset.modalities[name].dtype.name]
+        )
+        return [self.lane.empty((samples, *shape), dtype) for shape in self.dataset.slots(name)]
 
     def decode(self, frames: Frames) -> Tables:
         """Describe a decoding, see `Decoder.prepare`."""

@@ -247,10 +247,4 @@ class DeviceAssembler(Assembler):
                 self.side.cache.filled(sample)
         tensors = [t for its in launched.outs.values() for t in its]
         self.side.lane.hand_over(tensors, launched.mark)
-        recipe, out = self.dataset.recipe, dict[str, Any]()
-        for name, its in launched.outs.items():
-            last = recipe is not None and recipe.channels_last
-            shown = [t.movedim(-1, -3) if last else t for t in its]
-            out[name] = shown if recipe is not None else shown[0]
-        dates = None if batch.params is None else batch.params["timestamp"]
-        return out | self.dataset.describe(batch.ids, dates)
+        return self._finished(batch, launched.outs)
