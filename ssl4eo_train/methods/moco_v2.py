@@ -17,8 +17,7 @@ from torch.optim import SGD, Optimizer
 from fastload.recipe import Recipe
 from kernels import View
 from ssl4eo_train import backbones, distributed
-from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods.common import RADIOMETRY, cosine, follow, set_rate, spread
+from ssl4eo_train.methods.common import RADIOMETRY, cosine, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 
 # 100 epochs where FB has 200: the published scripts. They ran 4 processes of 64 samples.
@@ -101,14 +100,12 @@ class MoCo(Learner):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if queue < batch or queue % batch:
-            raise SetupError(
-                f"queue is {queue}, expected a multiple of the {batch} samples of a step "
-                f"(batch size times processes), since a step replaces that many keys; "
-                f"{max(1, round(queue / batch)) * batch} would do"
-            )
-        if not 0 <= momentum < 1:
-            raise SetupError(f"momentum is {momentum}, expected a number in [0, 1)")
+        wanted = (
+            f"a multiple of the {batch} samples of a step (batch size times processes), since a "
+            f"step replaces that many keys; {max(1, round(queue / batch)) * batch} would do"
+        )
+        expect(queue >= batch and queue % batch == 0, "queue", queue, wanted)
+        expect(0 <= momentum < 1, "momentum", momentum, "a number in [0, 1)")
         self.query = encoder
         self.key = copy.deepcopy(encoder).requires_grad_(False)
         generator = torch.Generator().manual_seed(seed)
@@ -121,7 +118,7 @@ class MoCo(Learner):
     @property
     def pointer(self) -> int:
         """Column of the queue that the next step writes first."""
-        return self.steps * self.batch % self.queue.shape[1]
+        return self.steps * self.batch % self.queue.shape[-1]
 
     def get_extra_state(self) -> dict[str, int]:
         """What `state_dict` holds besides tensors."""

@@ -167,11 +167,6 @@ class SeCo(MoCo):
         self.queue = F.normalize(random, dim=1)  # [S, D, K]
         self.milestones, self.local = options.milestones, options.local_negatives
 
-    @property
-    def pointer(self) -> int:
-        """Column of every queue that the next step writes first."""
-        return self.steps * self.batch % self.queue.shape[2]
-
     def forward(self, views: list[Tensor], samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
         """Contrast view 0 (query) with view 1 + i (its key) in space i, then remember the keys.
 
