@@ -5,18 +5,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count, cycle
 from typing import Any, Literal
 
+import fastload_kernels
+import fastload_kernels.cpu
 import numpy as np
 import torch
+from fastload_kernels import Scaling, View
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-import kernels
-import kernels.cpu
 from benchmarks.data import Shards
 from benchmarks.measure import Stream
 from fastload import SSL4EOS12, DataLoader, Recipe
-from kernels import Scaling, View
 
 STEPS = 4096
 """Batches of a stream: more than a benchmark takes."""
@@ -62,10 +62,10 @@ def views(source: Tensor, view: View, scaling: Scaling, batch: int, workers: int
         under_way: deque[tuple[NDArray[np.float32], list[Future[None]]]] = deque()
         for epoch in count():
             ids = np.array([next(picks) for _ in range(batch)])
-            params = kernels.draw([view], 0, epoch, ids, H, W, 1)[:, 0]
+            params = fastload_kernels.draw([view], 0, epoch, ids, H, W, 1)[:, 0]
             out = next(ring)
             tasks = [
-                pool.submit(kernels.cpu.apply, pixels[i], p, view, scaling, None, o)
+                pool.submit(fastload_kernels.cpu.apply, pixels[i], p, view, scaling, None, o)
                 for i, p, o in zip(ids, params, out, strict=True)
             ]
             under_way.append((out, tasks))

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from fastload_kernels.philox import ORDER, words
 from numpy.typing import NDArray
-
-from kernels.philox import ORDER, words
 
 Indices = NDArray[np.int64]
 

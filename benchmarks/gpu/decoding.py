@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
 from numcodecs import blosc
 from numpy.typing import NDArray
 
@@ -15,7 +16,6 @@ from benchmarks.results import Comparison
 from fastload.engines.device_decode import Decoder
 from fastload.storage.codecs import Codec
 from fastload.storage.frames import parse
-from kernels.cuda.shuffle import MOVE, cut, unshuffle
 
 CODECS = ("lz4", "zstd")
 LEVEL, BYTE_SHUFFLE = 5, 1  # as published

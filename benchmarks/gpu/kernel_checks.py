@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fastload_kernels.cuda.launch import OPTIONS, Defines, source_text
+from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
+from fastload_kernels.cuda.view import plan
 from numcodecs import blosc
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bench import Bench, Skip, from_tests
 from benchmarks.machine import REPOSITORY, cores
 from fastload.engines.device_decode import Decoder
-from kernels.cuda.launch import OPTIONS, Defines, source_text
-from kernels.cuda.shuffle import MOVE, cut, unshuffle
-from kernels.cuda.view import plan
 from ssl4eo_train.methods import METHODS
 
 TEST_SECONDS = 170

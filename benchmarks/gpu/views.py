@@ -6,13 +6,14 @@ from dataclasses import replace
 from itertools import count, product
 from typing import Any
 
+import fastload_kernels
 import numpy as np
 import torch
+from fastload_kernels import Scaling, View, reference
+from fastload_kernels.cuda.view import pack, plan, render
 from numpy.typing import NDArray
 from torch import Tensor
 
-import kernels
-import kernels.reference
 from benchmarks import check
 from benchmarks.gpu import present
 from benchmarks.gpu.bench import MODALITY, Bench, Found, from_tests
@@ -21,8 +22,6 @@ from benchmarks.results import Comparison, Missing
 from fastload import Recipe
 from fastload.datasets.base import TORCH_DTYPES
 from fastload.engines.device import DeviceSide
-from kernels import Scaling, View
-from kernels.cuda.view import pack, plan, render
 from ssl4eo_train.methods import moco_v2
 
 COPY = "device copy"
@@ -96,7 +95,7 @@ def rendering(
     """The launches that make all views of ``pixels [N, T, C, H, W]``; all tables are there."""
     N, T, C, H, W = pixels.shape
     lane, scaling = bench.lane, Scaling.make(0, 1e-4, 0, 1, C)
-    params = kernels.draw(views, 0, 0, np.arange(N), H, W, T)
+    params = fastload_kernels.draw(views, 0, 0, np.arange(N), H, W, T)
     layout = plan(views, (T, C, H, W), "int16", dtype, channels_last)
     with lane.work():
         outs = [
@@ -117,7 +116,11 @@ def rendering(
         source = pixels[0].cpu().numpy()
         for out, view, p in zip(outs, views, params[0], strict=True):
             shown = (out[0].movedim(-1, 0) if channels_last else out[0]).cpu()
-            close(shown, kernels.reference.apply(source[p["timestamp"]], p, view, scaling), dtype)
+            close(
+                shown,
+                reference.apply(source[p["timestamp"]], p, view, scaling),
+                dtype,
+            )
             assert not torch.isnan(out).any(), "a pixel was not written"
 
     size = compulsory(params, views, (T, C), 2, TORCH_DTYPES[dtype].itemsize)

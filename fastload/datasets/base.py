@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import fastload_kernels.reference
 import numpy as np
 import torch
 import torch.utils.data
+from fastload_kernels import Scaling, draw, draw_bands
 from numpy.typing import NDArray
 
-import kernels.reference
 from fastload.datasets.layer import Layer, Modality
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
-from kernels import Scaling, draw, draw_bands
 
 TORCH_DTYPES = {
     "float32": torch.float32,
@@ -93,7 +93,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         return next(iter(self.modalities.values())).timestamps
 
     def draw(self, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.void]:
-        """View parameters ``[N, V]`` of samples; see `kernels.draw`."""
+        """View parameters ``[N, V]`` of samples; see `fastload_kernels.draw`."""
         assert self.recipe is not None
         m = next(iter(self.modalities.values()))
         return draw(self.recipe.views, seed, epoch, samples, m.height, m.width, m.timestamps)
@@ -167,7 +167,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         return {"key": many["key"][0]} | one | dates
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
-        """One sample as a dict; see DataLoader for the names. Views by `kernels.reference`."""
+        """One sample as a dict; see DataLoader for the names. Views by `reference`."""
         sample = range(len(self))[sample]
         if self.recipe is None:
             raw = {name: torch.from_numpy(self.read(name, sample)) for name in self.modalities}
@@ -182,7 +182,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 t = int(params[v]["timestamp"])
                 source = self.read(name, sample, self.stored_timestamps(name, t))
                 planes = [
-                    kernels.reference.apply(
+                    fastload_kernels.reference.apply(
                         image,
                         params[v],
                         view,

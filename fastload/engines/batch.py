@@ -10,19 +10,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import fastload_kernels.cpu
 import numpy as np
 import torch
+from fastload_kernels import View
+from fastload_kernels.philox import REPLACE, choice, words
 from numpy.typing import NDArray
 
-import kernels.cpu
 from fastload.datasets.base import TORCH_DTYPES, Dataset
 from fastload.datasets.layer import Chunk
 from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool, aligned
 from fastload.profile import Profile, Stages
 from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.errors import DataError
-from kernels import View
-from kernels.philox import REPLACE, choice, words
 
 MOST_ATTEMPTS = 16
 """How many replacements are tried for one unreadable sample."""
@@ -221,7 +221,7 @@ class Assembler:
         for i, stored in enumerate(self.dataset.stored_timestamps(name, t)):
             if stored not in timestamps:
                 continue
-            kernels.cpu.apply(
+            fastload_kernels.cpu.apply(
                 pixels[timestamps.index(stored)],
                 params,
                 view,

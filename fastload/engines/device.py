@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
+from fastload_kernels.cuda.view import Plan, pack, plan, render
+from fastload_kernels.view import VIEW_PARAMS
 from numpy.typing import NDArray
 
 from fastload.datasets.base import TORCH_DTYPES, Dataset
@@ -19,9 +22,6 @@ from fastload.engines.device_decode import Decoder, Tables
 from fastload.engines.lane import Lane
 from fastload.engines.nvcomp import NvComp
 from fastload.storage.codecs import Buffer as Bytes
-from kernels.cuda.draw import draw_bands_on, draw_on, rules
-from kernels.cuda.view import Plan, pack, plan, render
-from kernels.view import VIEW_PARAMS
 
 KINDS_OF_COUNT = ("nan", "infinite", "no_data")
 

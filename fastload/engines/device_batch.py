@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastload_kernels.view import VIEW_PARAMS, draw_timestamps
 from numpy.typing import NDArray
 
 from fastload.datasets.layer import Chunk
@@ -17,7 +18,6 @@ from fastload.engines.device_cache import DTYPES
 from fastload.profile import Profile, Stages
 from fastload.storage.codecs import Buffer as Bytes
 from fastload.storage.frames import ON_HOST
-from kernels.view import VIEW_PARAMS, draw_timestamps
 
 
 @dataclass

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from fastload_kernels.cuda.launch import Device
+from fastload_kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
 from numpy.typing import NDArray
 
 from fastload.engines.nvcomp import NAMES, Codecs, StreamTable, status_name
 from fastload.storage.blocks import RAW
 from fastload.storage.codecs import Buffer
 from fastload.storage.frames import LZ4, ZSTD, Reasons, parse
-from kernels.cuda.launch import Device
-from kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
 
 _ALIGNMENT = 256
 _RESULT = 8 + 4  # an actual size and a status

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastload_kernels.cuda.launch import CudaDevice, Device
 from numpy.typing import NDArray
 
 from fastload.engines.memory import Pinned, Pool
-from kernels.cuda.launch import CudaDevice, Device
 
 
 class Lane:

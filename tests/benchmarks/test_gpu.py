@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fastload_kernels import VIEW_PARAMS, View
 
 from benchmarks import results
 from benchmarks.gpu import (
@@ -44,7 +45,6 @@ from fastload.engines.device import DeviceSide
 from fastload.engines.device_batch import DeviceAssembler
 from fastload.engines.device_decode import Decoder
 from fastload.engines.lane import Lane
-from kernels import VIEW_PARAMS, View
 from tests.fastload.host_codecs import HostCodecs
 from tests.kernels.cuda.host import HostDevice
 

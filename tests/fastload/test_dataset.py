@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.data
+from fastload_kernels import draw, draw_bands, reference
 
-import kernels.reference
 from fastload import SSL4EOS12, Radiometry, Recipe, View
 from fastload.seasons import season
-from kernels import draw, draw_bands
 from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
 
@@ -111,7 +110,7 @@ def test_a_recipes_item_is_what_the_reference_makes(tiny: Path, reopen: Open, ep
         assert params["timestamp"][0] != params["timestamp"][1]
         for v, view in enumerate(TWO_DATES.views):
             t = params["timestamp"][v]
-            expected = kernels.reference.apply(source[t], params[v], view, scaling, keep[v])
+            expected = reference.apply(source[t], params[v], view, scaling, keep[v])
             assert item["S2L1C"][v].dtype == torch.float32
             np.testing.assert_array_equal(item["S2L1C"][v], expected.astype(np.float32))
             assert item["time"][v].item() == make.dates(i, 4)[t]

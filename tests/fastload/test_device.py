@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fastload_kernels.reference import count
 
 from fastload import DataError, DataLoader, Recipe, View
 from fastload.engines import Engine
@@ -21,7 +22,6 @@ from fastload.engines.device_decode import Decoder
 from fastload.engines.lane import Lane
 from fastload.engines.threads import ThreadEngine
 from fastload.profile import Profile
-from kernels.reference import count
 from tests.fastload.host_codecs import HostCodecs
 from tests.fastload.made import (
     BOTH,

@@ -420,7 +420,7 @@ def picture():
     }
 
 before = picture()
-import fastload, fastload.engines.dali, fastload.engines.threads, kernels, kernels.cpu
+import fastload, fastload.engines.dali, fastload.engines.threads, kernels, fastload_kernels.cpu
 after = picture()
 heavy = [m for m in sys.modules if m.split(".")[0] == "cupy" or m.startswith("nvidia.dali")]
 changed = {k: (before[k], after[k]) for k in before if before[k] != after[k]}

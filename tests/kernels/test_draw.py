@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from kernels import VIEW_PARAMS, View, draw, draw_bands
-from kernels.view import _exp
+from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
+from fastload_kernels.view import _exp
 
 N, H, W, T = 4000, 264, 264, 4
 ALL = View(

@@ -1,4 +1,4 @@
-"""The view operation, over backends, against `kernels.reference`; and the reference itself."""
+"""The view operation, over backends, against `reference`; and the reference itself."""
 
 import dataclasses
 import functools
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fastload_kernels import VIEW_PARAMS, Scaling, View, cpu, reference
+from fastload_kernels.resample import blur_radius, gaussian, taps
 
-import kernels.cpu
-import kernels.reference
-from kernels import VIEW_PARAMS, Scaling, View
-from kernels.resample import blur_radius, gaussian, taps
 from tests.kernels.cuda.devices import PLACES
 from tests.kernels.cuda.one_view import on_device
 from tests.tolerances import assert_close
@@ -91,7 +89,7 @@ def on_cpu(source, p, view, scaling, keep=None, dtype="float32", channels_last=F
         if dtype == "float32"
         else np.full(shape, 0x7FFF, np.uint16)
     )
-    kernels.cpu.apply(source, p, view, scaling, keep, out, dtype=dtype, channels_last=channels_last)
+    cpu.apply(source, p, view, scaling, keep, out, dtype=dtype, channels_last=channels_last)
     tensor = torch.from_numpy(out if dtype == "float32" else out.view(np.int16))
     tensor = tensor.view(getattr(torch, dtype))
     return tensor.movedim(-1, 0) if channels_last else tensor
@@ -111,7 +109,7 @@ def test_each_augmentation(backend, C, augmentation):
     for box, interpolation in itertools.product(BOXES.values(), ("bilinear", "bicubic")):
         view = dataclasses.replace(VIEW, interpolation=interpolation)
         p = record(box, **AUGMENTATIONS[augmentation])
-        expected = kernels.reference.apply(source, p, view, scaling)
+        expected = reference.apply(source, p, view, scaling)
         assert_close(backend(source, p, view, scaling), expected, "float32")
 
 
@@ -124,7 +122,7 @@ def test_every_dtype_and_layout(backend, kind, dtype, channels_last):
     keep = np.array([1, 0, 1], np.uint8)
     for name in ("none", "transpose", "all", "all gray"):
         p = record(BOXES["enlarge"], **AUGMENTATIONS[name])
-        expected = kernels.reference.apply(source, p, VIEW, scaling, keep)
+        expected = reference.apply(source, p, VIEW, scaling, keep)
         got = backend(source, p, VIEW, scaling, keep, dtype, channels_last)
         assert_close(got, expected, dtype)
 
@@ -135,7 +133,7 @@ def test_odd_sizes_and_all_steps_of_the_lanes(backend, size):
     source, scaling = source_of("int16", 2, shape=(120, 264)), scaling_of("int16", 2)
     for width in (1, 2, 15, 16, 17, 100, 224, 264):
         p = record((1, 0, 90, width), sigma=0.9, contrast=1.2)
-        expected = kernels.reference.apply(source, p, view, scaling)
+        expected = reference.apply(source, p, view, scaling)
         assert_close(backend(source, p, view, scaling), expected, "float32")
 
 
@@ -150,7 +148,7 @@ def test_random_draws(backend):
         p = record((rng.integers(0, H - h + 1), rng.integers(0, W - w + 1), h, w), **fields)
         source, scaling = source_of("int16", C), scaling_of("int16", C)
         keep = rng.integers(0, 2, C).astype(np.uint8)
-        expected = kernels.reference.apply(source, p, VIEW, scaling, keep)
+        expected = reference.apply(source, p, VIEW, scaling, keep)
         assert_close(backend(source, p, VIEW, scaling, keep), expected, "float32")
 
 
@@ -159,7 +157,7 @@ def test_nan_spreads_to_what_it_touches_and_no_further(backend):
     source[1, 10, 10] = np.nan
     for box in (BOXES["plain"], BOXES["enlarge"]):
         p = record(box)
-        expected = kernels.reference.apply(source, p, VIEW, scaling)
+        expected = reference.apply(source, p, VIEW, scaling)
         assert np.isnan(expected[1]).any()
         assert not np.isnan(expected[0]).any()
         assert_close(backend(source, p, VIEW, scaling), expected, "float32")
@@ -170,7 +168,7 @@ def test_unclipped_scaling_passes_everything(backend):
     source = source_of("float32", 2)
     scaling = Scaling.make([1000, 2000], [0.01, 0.002], bands=2)
     p = record(BOXES["plain"])
-    expected = kernels.reference.apply(source, p, VIEW, scaling)
+    expected = reference.apply(source, p, VIEW, scaling)
     assert expected.min() < 0
     assert expected.max() > 1
     assert_close(backend(source, p, VIEW, scaling), expected, "float32")
@@ -179,13 +177,9 @@ def test_unclipped_scaling_passes_everything(backend):
 def test_wrong_output_or_scaling_is_refused():
     source, p = source_of("int16", 2), record(BOXES["plain"])
     with pytest.raises(ValueError, match=r"out must be C-contiguous float32 \(2, 32, 32\)"):
-        kernels.cpu.apply(
-            source, p, VIEW, scaling_of("int16", 2), None, np.empty((2, 32, 31), "f4")
-        )
+        cpu.apply(source, p, VIEW, scaling_of("int16", 2), None, np.empty((2, 32, 31), "f4"))
     with pytest.raises(ValueError, match="scaling has 3 bands, source has 2"):
-        kernels.cpu.apply(
-            source, p, VIEW, scaling_of("int16", 3), None, np.empty((2, 32, 32), "f4")
-        )
+        cpu.apply(source, p, VIEW, scaling_of("int16", 3), None, np.empty((2, 32, 32), "f4"))
 
 
 class TestReference:
@@ -201,7 +195,7 @@ class TestReference:
         crop = torch.from_numpy(source[:, top : top + h, left : left + w]).double()
         expected = F.interpolate(crop[None], (SIZE, SIZE), mode=kind, align_corners=False)[0]
         np.testing.assert_allclose(
-            kernels.reference.apply(source, p, view, scaling), expected.numpy(), atol=1e-9
+            reference.apply(source, p, view, scaling), expected.numpy(), atol=1e-9
         )
 
     @pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.7, 2.0])
@@ -211,16 +205,16 @@ class TestReference:
         expected = [
             cv2.GaussianBlur(p, (k, k), sigma, borderType=cv2.BORDER_REFLECT_101) for p in y
         ]
-        np.testing.assert_allclose(kernels.reference.blur(y, sigma), expected, atol=1e-12)
+        np.testing.assert_allclose(reference.blur(y, sigma), expected, atol=1e-12)
 
     def test_d4_elements(self):
         y = np.random.default_rng(0).random((2, 8, 8))
         p = record(BOXES["plain"], transpose=1, flip_y=1)
-        np.testing.assert_array_equal(kernels.reference.flips(y, p), np.rot90(y, axes=(1, 2)))
+        np.testing.assert_array_equal(reference.flips(y, p), np.rot90(y, axes=(1, 2)))
 
     def test_identities(self):
         source, scaling = source_of("int16", 4), scaling_of("int16", 4)
-        apply = kernels.reference.apply
+        apply = reference.apply
         plain = apply(source, record(BOXES["enlarge"]), VIEW, scaling)
         contrast = apply(source, record(BOXES["enlarge"], contrast=0.6), VIEW, scaling)
         np.testing.assert_allclose(contrast.mean(axis=(1, 2)), plain.mean(axis=(1, 2)))
@@ -233,13 +227,13 @@ class TestReference:
 
     def test_solarize_inverts_the_side_that_is_named(self):
         y = np.array([[[0.1, 0.5, 0.9]]])
-        np.testing.assert_allclose(kernels.reference.solarize(y, 0.5, True), [[[0.9, 0.5, 0.9]]])
-        np.testing.assert_allclose(kernels.reference.solarize(y, 0.5, False), [[[0.1, 0.5, 0.1]]])
+        np.testing.assert_allclose(reference.solarize(y, 0.5, True), [[[0.9, 0.5, 0.9]]])
+        np.testing.assert_allclose(reference.solarize(y, 0.5, False), [[[0.1, 0.5, 0.1]]])
 
     def test_counts_see_the_nearest_pixel(self):
         source = np.zeros((2, 4, 4), np.float32)
         source[0, 1, 2], source[1, 3, 3], source[1, 0, 0] = np.nan, -np.inf, -9
-        keep, count = np.array([0, 1], np.uint8), kernels.reference.count
+        keep, count = np.array([0, 1], np.uint8), reference.count
         for size, times in ((4, 1), (8, 4), (12, 9)):
             view, p = View(size=size, scale=(0.5, 1)), record((0, 0, 4, 4))
             assert count(source, p, view, None, -9).tolist() == [times] * 3

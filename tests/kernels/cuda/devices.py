@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from fastload_kernels.cuda.launch import CudaDevice, Device
 
-from kernels.cuda.launch import CudaDevice, Device
 from tests.kernels.cuda.host import HostDevice
 
 

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-from kernels.cuda.launch import MOST_ARGUMENTS, Defines, HasPointer, numbers, source_text
+from fastload_kernels.cuda.launch import MOST_ARGUMENTS, Defines, HasPointer, numbers, source_text
 
 SHIM = Path(__file__).with_name("shim.h")
 OPTIONS = (
@@ -27,7 +26,7 @@ PROBLEMS = {
 
 
 class HostDevice:
-    """A `kernels.cuda.launch.Device` that runs the sources on the CPU, and at once.
+    """A `fastload_kernels.cuda.launch.Device` that runs the sources on the CPU, and at once.
 
     Arguments are arrays in host memory (NumPy, torch) or integers. A test that makes one is skipped
     where there is no C++ compiler.
@@ -48,7 +47,7 @@ class HostDevice:
         defines: Defines = (),
         shared: int = 0,
     ) -> None:
-        """See `kernels.cuda.launch.Device.launch`; raises RuntimeError where a block misbehaves."""
+        """See `Device.launch`; raises RuntimeError where a block misbehaves."""
         library = _library(source_text(source), defines)
         values = (ctypes.c_int64 * MOST_ARGUMENTS)(*numbers(args))
         address = ctypes.cast(getattr(library, kernel), ctypes.c_void_p)

@@ -1,12 +1,12 @@
-"""One view of one timestamp on a device: `kernels.reference.apply`'s arguments, a launch of one."""
+"""One view of one timestamp on a device: `reference.apply`'s arguments, a launch of one."""
 
 import dataclasses
 
 import numpy as np
 import torch
+from fastload_kernels import Scaling, View
+from fastload_kernels.cuda.view import pack, plan, render
 
-from kernels import Scaling, View
-from kernels.cuda.view import pack, plan, render
 from tests.kernels.cuda.devices import Place
 
 

@@ -5,11 +5,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fastload_kernels.cuda
 import pytest
-
-import kernels.cuda
-from kernels.cuda.launch import OPTIONS, source_text
-from kernels.cuda.view import OUTPUTS, SOURCES
+from fastload_kernels.cuda.launch import OPTIONS, source_text
+from fastload_kernels.cuda.view import OUTPUTS, SOURCES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 READ = [(("SOURCE", source),) for source in SOURCES.values()]
@@ -21,7 +20,7 @@ VARIANTS = {
     "measure.cu": READ,
     "view.cu": [read + written for read, written in itertools.product(READ, WRITTEN)],
 }
-FILES = sorted(path.name for path in Path(kernels.cuda.__file__).parent.glob("*.cu"))
+FILES = sorted(path.name for path in Path(fastload_kernels.cuda.__file__).parent.glob("*.cu"))
 
 
 def compiled(name, defines, architecture):

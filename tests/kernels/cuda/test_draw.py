@@ -1,12 +1,12 @@
-"""Parameters drawn on the device: every bit as `kernels.draw` and `kernels.draw_bands` draw it."""
+"""Parameters drawn on the device: every bit as `draw` and `draw_bands` draw it."""
 
 import itertools
 
 import numpy as np
 import pytest
+from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
+from fastload_kernels.cuda.draw import RULE, draw_bands_on, draw_on, rules
 
-from kernels import VIEW_PARAMS, View, draw, draw_bands
-from kernels.cuda.draw import RULE, draw_bands_on, draw_on, rules
 from tests.kernels.test_draw import ALL, H, T, W
 
 N = 300

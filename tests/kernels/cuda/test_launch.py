@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from fastload_kernels.cuda import launch
+from fastload_kernels.cuda.launch import numbers, pointer, source_text
 
-from kernels.cuda import launch
-from kernels.cuda.launch import numbers, pointer, source_text
 from tests.kernels.cuda.host import HostDevice
 
 HEAD = 'extern "C" __global__ void kernel(float* x, long long a) {\n'

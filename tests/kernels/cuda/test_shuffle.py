@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from fastload_kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
 
-from kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
 from tests.kernels.cuda.host import HostDevice
 
 device = HostDevice()

@@ -6,15 +6,15 @@
 import dataclasses
 import itertools
 
+import fastload_kernels.reference
 import numpy as np
 import pytest
 import torch
+from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
+from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
+from fastload_kernels.cuda.tiles import Bounds
+from fastload_kernels.cuda.view import BAND, JOB, pack, plan, render
 
-import kernels.reference
-from kernels import VIEW_PARAMS, View, draw, draw_bands
-from kernels.cuda.draw import draw_bands_on, draw_on, rules
-from kernels.cuda.tiles import Bounds
-from kernels.cuda.view import BAND, JOB, pack, plan, render
 from tests.kernels.cuda.one_view import able, on_device
 from tests.kernels.test_view import (
     AUGMENTATIONS,
@@ -78,7 +78,7 @@ class Batch:
                     pixels = self.pixels[n][t]
                     yield (
                         made.cpu().movedim(-1, 0) if self.plan.channels_last else made.cpu(),
-                        kernels.reference.apply(pixels, p, view, self.scaling, kept),
+                        fastload_kernels.reference.apply(pixels, p, view, self.scaling, kept),
                     )
 
     def means(self):
@@ -155,7 +155,7 @@ def test_counts(place, dtype):
         on_device(
             place, source, p, view, scaling_of(dtype, C), kept, "float32", False, counts, value
         )
-        expected = kernels.reference.count(source, p, view, kept, value)
+        expected = fastload_kernels.reference.count(source, p, view, kept, value)
         np.testing.assert_array_equal(counts.cpu() - torch.tensor([5, 6, 7]), expected)
 
 
@@ -168,7 +168,7 @@ def test_nan_and_infinity_spread_exactly(place, augmentation, size):
     p = record(BOXES["shrink"], **AUGMENTATIONS[augmentation])
     for interpolation in ("bilinear", "bicubic"):
         view = dataclasses.replace(VIEW, interpolation=interpolation, size=size)
-        expected = kernels.reference.apply(source, p, view, scaling)
+        expected = fastload_kernels.reference.apply(source, p, view, scaling)
         assert_close(on_device(place, source, p, view, scaling), expected, "float32")
 
 
@@ -215,7 +215,7 @@ def test_bounds_hold_for_what_is_drawn(view, shape):
     p = draw([view], 0, 0, np.arange(3000), *shape, 4)[:, 0]
     for axis, name in enumerate(("height", "width")):
         assert p[name].max() <= bounds.crop[axis] <= shape[axis]
-    assert kernels.resample.blur_radius(float(p["sigma"].max())) <= bounds.radius
+    assert fastload_kernels.resample.blur_radius(float(p["sigma"].max())) <= bounds.radius
     assert bounds.contrast == bool((p["contrast"] != 1).any())
 
 

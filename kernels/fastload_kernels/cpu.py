@@ -1,6 +1,6 @@
 """The view operation in Numba: one pass per band from the pixels on disk to the stored view.
 
-How it is fast (`kernels.reference` says what it means):
+How it is fast (`fastload_kernels.reference` says what it means):
 
 - Up to solarize everything after the clip is linear, so the order is free. Each source row of the
   crop is converted, clipped and resampled horizontally once, then kept.
@@ -17,10 +17,19 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.half import load, store_row
-from kernels.lanes import LANES, aligned, copy, gather, gather_near, near, transposed, weighted
-from kernels.tables import fold, gaussian, rows, taps
-from kernels.view import Scaling, View
+from fastload_kernels.half import load, store_row
+from fastload_kernels.lanes import (
+    LANES,
+    aligned,
+    copy,
+    gather,
+    gather_near,
+    near,
+    transposed,
+    weighted,
+)
+from fastload_kernels.tables import fold, gaussian, rows, taps
+from fastload_kernels.view import Scaling, View
 
 U = np.uint64
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -41,7 +50,7 @@ def apply(
 
     Args:
         source: ``[C, H, W]`` C-contiguous; int16, uint8, float16 and float32 are read as they are.
-        params, view, scaling, keep: as `kernels.reference.apply`.
+        params, view, scaling, keep: as `fastload_kernels.reference.apply`.
         out: ``[C, h, w]``, or ``[h, w, C]`` with `channels_last`; C-contiguous, float32 for
             `dtype` "float32", else uint16 that receives the bits.
 

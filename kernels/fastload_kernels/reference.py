@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.resample import blur_radius, gaussian, reflect, taps
-from kernels.view import Scaling, View
+from fastload_kernels.resample import blur_radius, gaussian, reflect, taps
+from fastload_kernels.view import Scaling, View
 
 Plane = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ constexpr u64 IN_SCRATCH = 1ull << 63;
 // Bytes that a block of threads moves. A row has one piece or more.
 constexpr i64 PIECE = 32768;
 
-// The record `MOVE` of `kernels/cuda/shuffle.py`.
+// The record `MOVE` of `kernels/fastload_kernels/cuda/shuffle.py`.
 struct Move {
   u64 src, dst;
   i64 size;      // bytes

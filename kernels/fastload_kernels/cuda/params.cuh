@@ -1,4 +1,4 @@
-// One drawn view: the record `VIEW_PARAMS` of `kernels/view.py`.
+// One drawn view: the record `VIEW_PARAMS` of `kernels/fastload_kernels/view.py`.
 
 #include "portable.cuh"
 

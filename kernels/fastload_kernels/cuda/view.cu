@@ -1,5 +1,5 @@
 // The view operation, one block a tile of a view, all its bands one after the other.
-// `kernels/reference.py` says what it means, `kernels/cpu.py` why its parts may change places.
+// `kernels/fastload_kernels/reference.py` says what it means, `kernels/fastload_kernels/cpu.py` why its parts may change places.
 //
 // 1. Down: weighted sums of source rows, four output rows at a time; the weights hold the taps and
 //    the vertical blur. Radiometry on the way. A gray view adds up its bands here.

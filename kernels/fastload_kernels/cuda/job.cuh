@@ -3,7 +3,7 @@
 #include "params.cuh"
 #include "portable.cuh"
 
-// One view of the launch: the record `JOB` of `kernels/cuda/view.py`.
+// One view of the launch: the record `JOB` of `kernels/fastload_kernels/cuda/view.py`.
 struct Job {
   u64 out;                         // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
   int column;                      // in params [N, V]

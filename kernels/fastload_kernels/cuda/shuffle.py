@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cuda.launch import Device, HasPointer
+from fastload_kernels.cuda.launch import Device, HasPointer
 
 MOVE = np.dtype(
     [

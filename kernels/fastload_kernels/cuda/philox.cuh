@@ -1,4 +1,4 @@
-// Philox4x32-10; `kernels/philox.py` has the source and how counters are used.
+// Philox4x32-10; `kernels/fastload_kernels/philox.py` has the source and how counters are used.
 
 #include "portable.cuh"
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cuda.launch import Device, HasPointer, pointer
-from kernels.cuda.tiles import BLOCK, Bounds, choose
-from kernels.resample import blur_radius
-from kernels.view import VIEW_PARAMS, Scaling, View
+from fastload_kernels.cuda.launch import Device, HasPointer, pointer
+from fastload_kernels.cuda.tiles import BLOCK, Bounds, choose
+from fastload_kernels.resample import blur_radius
+from fastload_kernels.view import VIEW_PARAMS, Scaling, View
 
 JOB = np.dtype(
     [("out", "<u8")]
@@ -217,7 +217,7 @@ def render(
         params, keep: on the device, where `packed` has none; see `pack`. 0 for no `keep`.
         counts: uint32 ``[N, V, 3]``, or 0. Added to it: how many output pixels, over all bands
             that are kept, are nearest to a source pixel that is NaN, infinite, or no-data. See
-            `kernels.reference.count`.
+            `fastload_kernels.reference.count`.
     """
     base, N, V = pointer(data), packed.samples, len(plan.jobs)
     given = {"params": pointer(params), "keep": pointer(keep)}

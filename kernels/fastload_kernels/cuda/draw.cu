@@ -1,10 +1,10 @@
-// `kernels.draw` and `kernels.draw_bands`, one thread a record, with the same bits: doubles, the
+// `fastload_kernels.draw` and `fastload_kernels.draw_bands`, one thread a record, with the same bits: doubles, the
 // same operations in the same order, nothing fused.
 
 #include "params.cuh"
 #include "philox.cuh"
 
-// A `View` as numbers: the record `RULE` of `kernels/cuda/draw.py`.
+// A `View` as numbers: the record `RULE` of `kernels/fastload_kernels/cuda/draw.py`.
 struct Rule {
   double scale_low, scale_span, ratio_low, ratio_span;  // of LOG, the ratio's logarithm
   double hflip, vflip, d4, jitter, brightness, contrast;
@@ -17,7 +17,7 @@ struct Rule {
 enum Policy { INDEPENDENT, SAME, DISTINCT, AS_FIRST, FIXED };
 enum Crop { PLAIN, CENTER, LOG, UNIFORM };
 
-// Which random word decides what, as in `kernels/view.py`.
+// Which random word decides what, as in `kernels/fastload_kernels/view.py`.
 enum Slot {
   TIMESTAMP, HFLIP, VFLIP, D4, D4_ELEMENT, JITTER, BRIGHTNESS, CONTRAST,
   GRAY, BLUR, SIGMA, SOLARIZE, DROP, DROP_COUNT,
@@ -25,7 +25,7 @@ enum Slot {
 };
 constexpr u32 SHARED_VIEW = 0xFFFFFFFF;
 
-// The exponential as `kernels/view.py` sums it.
+// The exponential as `kernels/fastload_kernels/view.py` sums it.
 __device__ double series_exp(double x) {
   double y = 1;
   for (int n = 24; n > 0; --n) y = 1 + y * x / n;

@@ -11,7 +11,7 @@ constexpr int LINE_GROUPS = 4;  // groups of rows that are blurred across at a t
 
 __device__ inline int up4(int n) { return (n + 3) & ~3; }
 
-// Hands out shared memory; `kernels/cuda/tiles.py` adds up the same pieces.
+// Hands out shared memory; `kernels/fastload_kernels/cuda/tiles.py` adds up the same pieces.
 struct Arena {
   u8* at;
   template <typename T>

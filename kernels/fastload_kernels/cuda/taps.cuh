@@ -1,5 +1,5 @@
 // Taps: which source pixels an output pixel is made of, and with which weights, in double. The
-// formulas and the order of operations are those of `kernels/resample.py`.
+// formulas and the order of operations are those of `kernels/fastload_kernels/resample.py`.
 
 #include "portable.cuh"
 

@@ -3,7 +3,7 @@
 A `View` is frozen data. `draw` turns it into one `VIEW_PARAMS` record per (sample, view), a pure
 function of (seed, epoch, sample, view). `reference` and `cpu` obey such records.
 
-The operation, in this order (see `kernels.reference` for the definition in code): radiometry,
+The operation, in this order (see `reference` for the definition in code): radiometry,
 crop box, resample, flips and turns, brightness, contrast, gray, blur, solarize, band drop, store.
 """
 
@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kernels.philox import SHARED, choice, uniform, words
+from fastload_kernels.philox import SHARED, choice, uniform, words
 
 Range = tuple[float, float]
 
@@ -169,7 +169,7 @@ def draw(
 
     Args:
         views: the V descriptions.
-        seed, epoch: see `kernels.philox.words`.
+        seed, epoch: see `fastload_kernels.philox.words`.
         samples: sample ids ``[N]``.
         height, width: source size in pixels.
         timestamps: how many timestamps each sample has.

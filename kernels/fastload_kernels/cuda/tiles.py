@@ -7,8 +7,8 @@ were drawn on the device need not be known on the host.
 import math
 from dataclasses import dataclass
 
-from kernels.resample import blur_radius
-from kernels.view import View, central_box
+from fastload_kernels.resample import blur_radius
+from fastload_kernels.view import View, central_box
 
 BLOCK = 256
 """Threads of a block."""
@@ -31,7 +31,7 @@ class Bounds:
 
     @classmethod
     def of(cls, view: View, H: int, W: int) -> "Bounds":
-        """Bounds of what `kernels.draw` draws for `view`."""
+        """Bounds of what `fastload_kernels.draw` draws for `view`."""
         radius = blur_radius(view.sigma[1]) if view.blur else 0
         return cls(view, _largest(view, H, W), radius, bool(view.jitter and view.contrast))
 

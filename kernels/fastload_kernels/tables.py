@@ -1,9 +1,9 @@
-"""The taps of `kernels.resample` for Numba, laid out for the passes of `kernels.cpu`."""
+"""The taps of `resample` for Numba, laid out for the passes of `cpu`."""
 
 import numba
 import numpy as np
 
-from kernels.resample import BICUBIC_A
+from fastload_kernels.resample import BICUBIC_A
 
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 

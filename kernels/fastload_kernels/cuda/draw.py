@@ -1,4 +1,4 @@
-"""Drawing view parameters on the device, bit-identical with `kernels.draw`."""
+"""Drawing view parameters on the device, bit-identical with `fastload_kernels.draw`."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cuda.launch import Device, HasPointer
-from kernels.view import View, central_box, draw
+from fastload_kernels.cuda.launch import Device, HasPointer
+from fastload_kernels.view import View, central_box, draw
 
 _REAL = (
     *("scale_low", "scale_span", "ratio_low", "ratio_span"),
@@ -35,7 +35,7 @@ def rules(views: Sequence[View], height: int, width: int, timestamps: int) -> ND
         timestamps: how many timestamps each sample has.
 
     Raises:
-        ValueError: as `kernels.draw`.
+        ValueError: as `fastload_kernels.draw`.
     """
     draw(views, 0, 0, np.empty(0, np.int64), height, width, timestamps)
     table = np.zeros(len(views), RULE)
@@ -91,7 +91,7 @@ def draw_on(
         device: where to.
         rules: `rules` of the views, on the device.
         shape: (N, V).
-        seed, epoch: see `kernels.philox.words`.
+        seed, epoch: see `fastload_kernels.philox.words`.
         ids: int64 sample ids ``[N]`` on the device, each below 2**32.
         source: (timestamps, height, width) as given to `rules`.
         params: receives ``[N, V]`` records of `VIEW_PARAMS`, on the device.
@@ -111,7 +111,7 @@ def draw_bands_on(
     bands: int,
     keep: HasPointer,
 ) -> None:
-    """Draw which bands every view keeps, as `kernels.draw_bands`; enqueued, not waited for.
+    """Draw which bands every view keeps, as `draw_bands`; enqueued, not waited for.
 
     Args:
         device, rules, shape, seed, epoch, ids: as `draw_on`.

@@ -1,9 +1,0 @@
-"""Views of multi-band time series: radiometry, geometry and augmentation in one pass.
-
-`kernels` knows arrays, not files. `reference` is the definition in NumPy float64, `cpu` the same in
-Numba; both obey the parameters that `draw` makes.
-"""
-
-from kernels.view import VIEW_PARAMS, Scaling, View, draw, draw_bands
-
-__all__ = ["VIEW_PARAMS", "Scaling", "View", "draw", "draw_bands"]
