@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload import SSL4EOS12
+from fastload.datasets.source import ChunkedSource
 from fastload.storage.index import FILE, Index, Shard, save
 from fastload.storage.scan import CHUNK
 
@@ -54,15 +55,20 @@ def fabricate(root: Path, modalities: Sequence[str] = tuple(BANDS)) -> Path:
         layout, chunks = _layout(shape, dtype), _chunks(shape, dtype)
         last = chunks[-1]
         size = int(last["offset"]) + int(last["stored"]) + 4096
-        shards = [_tar(folder / f"ssl4eos12_shard_{n:06d}.tar", size) for n in range(1, SHARDS + 1)]
+        largest = int(chunks["stored"].max())
+        shards = [
+            _tar(folder / f"ssl4eos12_shard_{n:06d}.tar", size, largest)
+            for n in range(1, SHARDS + 1)
+        ]
         save(_index(shards, layout, chunks), folder / FILE)
     return root
 
 
-def _tar(path: Path, size: int) -> Shard:
+def _tar(path: Path, size: int, largest: int) -> Shard:
     with path.open("wb") as file:
         file.truncate(size)
-        return Shard(path.name, size, os.fstat(file.fileno()).st_mtime_ns, PER_SHARD)
+        version = str(os.fstat(file.fileno()).st_mtime_ns)
+        return Shard(path.name, size, version, PER_SHARD, largest)
 
 
 def _array(shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
@@ -117,8 +123,14 @@ def _index(shards: list[Shard], layout: str, chunks: NDArray[np.void]) -> Index:
         rng.uniform(-60, 75, N),
         start + days * 86_400_000_000_000,
         rng.random((N, TIMESTAMPS), np.float32),
-        np.tile(chunks, len(shards)),
+        _of_files(chunks, len(shards)),
     )
+
+
+def _of_files(chunks: NDArray[np.void], files: int) -> NDArray[np.void]:
+    rows = np.tile(chunks, files)
+    rows["file"] = np.repeat(np.arange(files), len(chunks))
+    return rows
 
 
 def resident() -> int:
@@ -137,10 +149,12 @@ def open_here(root: Path) -> Opened:
     seconds = perf_counter() - start
     grown = (resident() - before) / 1e6
     last = len(dataset) - 1
-    for layer in dataset.layers.values():
-        (chunk,) = layer.chunks(last, [TIMESTAMPS - 1])
-        if chunk.offset + chunk.stored > layer.shards.sizes[-1] or not chunk.stored:
-            raise RuntimeError(f"the index of {layer.modality.name} does not hold what was saved")
+    wanted = np.arange(TIMESTAMPS)[None] == TIMESTAMPS - 1
+    for name, source in dataset.sources.items():
+        assert isinstance(source, ChunkedSource)
+        (chunk,) = source.chunks(np.array([last]), wanted).rows
+        if chunk["offset"] + chunk["stored"] > source.sizes[-1] or not chunk["stored"]:
+            raise RuntimeError(f"the index of {name} does not hold what was saved")
     return Opened(seconds, grown, len(dataset))
 
 

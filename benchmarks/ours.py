@@ -5,18 +5,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count, cycle
 from typing import Any, Literal
 
-import fastload_kernels
-import fastload_kernels.cpu
 import numpy as np
 import torch
-from fastload_kernels import Scaling, View
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+import fastload_kernels
+import fastload_kernels.cpu
 from benchmarks.data import Shards
 from benchmarks.measure import Stream
 from fastload import SSL4EOS12, DataLoader, Recipe
+from fastload_kernels import Scaling, View
 
 STEPS = 4096
 """Batches of a stream: more than a benchmark takes."""

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from fastload_kernels import Scaling
 
 from benchmarks import check, ours
 from benchmarks.conftest import RunRace, Setup
@@ -12,6 +11,7 @@ from benchmarks.data import Shards
 from benchmarks.measure import Contestant, Stream
 from benchmarks.peers import source
 from benchmarks.results import Comparison
+from fastload_kernels import Scaling
 from ssl4eo_train.methods import moco_v2
 
 SIZE = 224

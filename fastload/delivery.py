@@ -14,7 +14,7 @@ def can_pin() -> bool:
         warnings.warn(
             "'pin_memory' argument is set as true but no accelerator is found, "
             "then device pinned memory won't be used.",
-            stacklevel=4,
+            stacklevel=5,
         )
         return False
     accelerator = torch.accelerator.current_accelerator()

@@ -1,7 +1,6 @@
 """The face: torch's DataLoader in name, arguments and type, an engine inside."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -9,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.distributed
 import torch.utils.data
 from numpy.typing import NDArray
 
@@ -17,18 +15,16 @@ from fastload.arguments import check, check_fast, check_foreign
 from fastload.cache import folder
 from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, moved, resolved, sample_of
-from fastload.engines import Assembler, Engine
-from fastload.engines.dali import DaliEngine, has_dali
-from fastload.engines.device import DeviceSide, open_side
-from fastload.engines.device_batch import DeviceAssembler
-from fastload.engines.memory import Pinned, Pool
-from fastload.engines.threads import ThreadEngine
+from fastload.engines import Options
+from fastload.engines.dali import has_dali
+from fastload.engines.engine import Engine
+from fastload.engines.ring import Iteration
 from fastload.plan import Plan, Step
+from fastload.position import Position
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
-from fastload.samplers import Chosen, PlanSampler, remembered
+from fastload.samplers import PlanSampler, UserBatches, remembered
 
-STATE_VERSION = 1
 DEFAULT_PREFETCH = 2
 
 
@@ -73,6 +69,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         error_report: file that gets a JSON line per unreadable sample; in the cache by default.
         shuffle_window: number of shards that are mixed at a time, for stores where random access is
             dear; 0 is a full permutation.
+        count_pixels: on a GPU, count how many pixels of the views show NaN, infinity or no data; it
+            costs a part of the views' time.
         device_cache: bytes of GPU memory that may keep decoded samples, with all their dates, from
             one epoch to the next. Their views are drawn and made there, and nothing is read.
 
@@ -110,15 +108,15 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         error_report: str | Path | None = None,
         shuffle_window: int = 0,
         device_cache: int = 0,
+        count_pixels: bool = True,
     ) -> None:
         self.seed, self.engine = seed, engine
-        self.device_cache = device_cache
+        self.device_cache, self.count_pixels = device_cache, count_pixels
         self.rank, self.world_size = rank, world_size
         self.on_error, self.error_report = on_error, error_report
         self.shuffle, self.shuffle_window = bool(shuffle), shuffle_window
         self.is_fast = isinstance(dataset, Dataset)
         self.device = resolved(device) if self.is_fast else torch.device(device)
-        self._epoch, self._step, self._started, self._turn = 0, 0, False, 0
         check(engine, on_error, rank, world_size)
         if not isinstance(dataset, Dataset):
             given = {
@@ -144,7 +142,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         check_fast(batch_size, num_workers, prefetch_factor)
         if shuffle_window and not (shuffle and own_order):
             raise ValueError("shuffle_window needs shuffle=True and no sampler of your own")
-        self._plan = Plan(
+        plan = Plan(
             len(dataset),
             1 if batch_size is None else batch_size,
             seed,
@@ -153,24 +151,25 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             (rank or 0) if own_order else 0,
             (world_size or 1) if own_order else 1,
             shuffle_window,
-            dataset.shard_of if shuffle_window else None,
+            dataset.group if shuffle_window else None,
         )
+        self._position = Position(plan, follows_group=own_order and rank is None)
         # Threads of our own do the work, so torch is told of none.
         super().__init__(
             dataset,
             batch_size,
             None if own_order else shuffle,
-            PlanSampler(self) if own_order else sampler,
+            PlanSampler(self._position) if own_order else sampler,
             batch_sampler,
             0,
             collate_fn,
             drop_last=drop_last,
             generator=generator,
         )
-        self._chosen: Chosen | None = None
+        self._user: UserBatches | None = None
         if not own_order:
             assert self.batch_sampler is not None
-            self._chosen = Chosen(self.batch_sampler, self.sampler, len(dataset))
+            self._user = UserBatches(self.batch_sampler, self.sampler, len(dataset))
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor or DEFAULT_PREFETCH
         self.pin_memory = pin_memory or self.device.type == "cuda"
@@ -178,8 +177,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"
         )
         self.profile = Profile()
-        self._memory: Pool | Pinned | None = None
-        self._side: DeviceSide | None = None
+        self._engine: Engine | None = None
         # Accelerate leaves a loader alone that is marked so (this one already splits its batches
         # over ranks and delivers them on the device), and keeps its state.
         self._is_accelerate_prepared = self.use_stateful_dataloader = True
@@ -189,36 +187,32 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     @property
     def epoch(self) -> int:
         """The epoch that the present or next iteration is in."""
-        return self._epoch
+        return self._position.epoch if self.is_fast else 0
 
     @property
     def plan(self) -> Plan:
         """The order as this rank sees it."""
         self._need_fast("plan")
-        if self.rank is None and self._chosen is None and _has_group():
-            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-            if (rank, world_size) != (self._plan.rank, self._plan.world_size):
-                self._plan = replace(self._plan, rank=rank, world_size=world_size)
-        return self._plan
+        return self._position.plan
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place."""
-        if not self.is_fast:
-            parts: list[Any] = [self.sampler, self.batch_sampler]
-            for part in parts:
-                if hasattr(part, "set_epoch"):
-                    part.set_epoch(epoch)
-        elif epoch != self._epoch or self._started:
-            self._go(epoch, 0)
+        if self.is_fast:
+            self._position.set_epoch(epoch)
+            return
+        parts: list[Any] = [self.sampler, self.batch_sampler]
+        for part in parts:
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The global permutation ``[N]`` of an epoch, before it is split over ranks."""
-        if not self.is_fast or self._chosen is not None:
+        if not self.is_fast or self._user is not None:
             raise ValueError("order() is defined for the loader's own order, not for a sampler")
         return self.plan.order(epoch)
 
     def __len__(self) -> int:
-        if self.is_fast and self._chosen is None:
+        if self.is_fast and self._user is None:
             return len(self.plan)
         return super().__len__()
 
@@ -231,10 +225,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _steps(self, epoch: int, start: int) -> Step:
         """This rank's batches of an epoch from a step on, as sample ids."""
-        if self._chosen is None:
+        if self._user is None:
             return self.plan.steps(epoch).since(start)
-        self._chosen.tell(epoch)
-        return remembered(islice(self._chosen, start, None))
+        self._user.set_epoch(epoch)
+        return remembered(islice(self._user, start, None))
 
     # State
 
@@ -246,10 +240,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         """
         if not self.is_fast:
             return {}
-        epoch, step = self._epoch, self._step
-        if self._started:
-            epoch, step = self._settled(epoch, step)
-        return {"version": STATE_VERSION, "epoch": epoch, "step": step} | self._fingerprint()
+        return self._position.state(self._length()) | self._fingerprint()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the batch after the last one that the state counts as delivered.
@@ -260,34 +251,11 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if not self.is_fast and not state:
             return
         self._need_fast("load_state_dict")
-        for name, mine in ({"version": STATE_VERSION} | self._fingerprint()).items():
-            if state.get(name) != mine:
-                raise ValueError(
-                    f"the state's {name} is {state.get(name)!r}, but this loader's is {mine!r}"
-                )
-        epoch, step = state.get("epoch"), state.get("step")
-        if not isinstance(epoch, int) or not isinstance(step, int) or epoch < 0:
-            raise ValueError(
-                f"the state's epoch and step must be whole numbers, got {epoch!r} and {step!r}"
-            )
-        length = self._length()
-        if step < 0 or (length is not None and step > length):
-            raise ValueError(f"the state's step is {step}, but an epoch has {length} steps")
-        self._go(*self._settled(epoch, step))
+        self._position.load(state, self._fingerprint(), self._length())
 
     def _fingerprint(self) -> dict[str, Any]:
-        own = {"order": "plan" if self._chosen is None else "sampler"}
+        own = {"order": "plan" if self._user is None else "sampler"}
         return own | {"dataset": self._data.fingerprint} | self.plan.fingerprint()
-
-    def _settled(self, epoch: int, step: int) -> tuple[int, int]:
-        """The same position, with the end of an epoch as the start of the next."""
-        length = self._length()
-        return (epoch, step) if length is None or step < length else (epoch + 1, 0)
-
-    def _go(self, epoch: int, step: int) -> None:
-        """Put the next iteration somewhere; those under way no longer move the position."""
-        self._epoch, self._step, self._started = epoch, step, False
-        self._turn += 1
 
     @property
     def _data(self) -> Dataset:
@@ -303,52 +271,28 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     # Iteration
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return self._iterate() if self.is_fast else super().__iter__()
+        return LoaderIterator(self) if self.is_fast else super().__iter__()
 
-    def _begin(self) -> tuple[int, int, int]:
-        """Start an iteration: its turn, epoch and first step."""
-        by_hand = None if self._chosen is None else self._chosen.told()
-        if by_hand is not None:
-            self.set_epoch(by_hand)
-        if self._started:
-            self._epoch, self._step = self._epoch + 1, 0
-        self._started = True
-        self._turn += 1
-        return self._turn, self._epoch, self._step
-
-    def _iterate(self) -> Generator[Any, None, None]:
-        asked = since = perf_counter()
-        turn, epoch, step = self._begin()
-        warn_of_offset(self._data)
-        batches = self._engine().run(self._assembler(), epoch, self._steps(epoch, step))
-        try:
-            while (batch := next(batches, None)) is not None:
-                batch = self._delivered(batch)
-                step += 1
-                if turn == self._turn:
-                    self._step = step
-                now = perf_counter()
-                self.profile.delivered(now - asked, now - since)
-                since = now
-                yield batch
-                del batch  # so that the consumer alone holds it while the next one is made
-                asked = perf_counter()
-            if turn == self._turn:
-                self._go(epoch + 1, 0)
-        finally:
-            batches.close()
-            self.profile.elapsed += perf_counter() - since
-
-    def _assembler(self) -> Assembler:
-        report = Path(self.error_report) if self.error_report else None
-        if self.device.type == "cuda":
-            self._side = self._side or open_side(
-                self._data, self.device, self._engine_name == "dali", self.device_cache
+    def _open(self) -> Engine:
+        """The engine, made with the first iteration."""
+        if self._engine is None or self._engine.profile is not self.profile:
+            warn_of_offset(self._data)
+            options = Options(
+                self.device,
+                self.seed,
+                self.profile,
+                self.plan.batch_size if self._user is None else self._user.largest(),
+                self.on_error,
+                Path(self.error_report) if self.error_report else None,
+                self.pin_memory and self.device.type != "cuda" and can_pin(),
+                self.device_cache,
+                self.count_pixels,
             )
-            return DeviceAssembler(self._side, self.seed, self.profile, self.on_error, report)
-        if self._memory is None:
-            self._memory = Pinned() if self.pin_memory and can_pin() else Pool()
-        return Assembler(self._data, self.seed, self.profile, self.on_error, report, self._memory)
+            self._engine = self._make_engine(options)
+        return self._engine
+
+    def _make_engine(self, options: Options) -> Engine:
+        return Engine.open(self._engine_name, self._data, options)
 
     def _delivered(self, batch: dict[str, Any]) -> Any:
         if self.device.type not in ("cpu", "cuda"):  # an engine has no part in these
@@ -362,13 +306,6 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self.engine != "auto":
             return self.engine
         return "dali" if self.device.type == "cuda" and has_dali() else "threads"
-
-    def _engine(self) -> Engine:
-        depth = self.prefetch_factor or DEFAULT_PREFETCH
-        if self._engine_name != "dali":
-            return ThreadEngine(self.num_workers, depth)
-        largest = self.plan.batch_size if self._chosen is None else self._chosen.largest()
-        return DaliEngine(self.num_workers, depth, largest)
 
     def stats(self) -> dict[str, Any]:
         """What happened since the loader was made, as plain numbers and strings.
@@ -393,9 +330,63 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             "engine": self._engine_name,
             "workers": self.num_workers,
             "error_report": str(self.error_report),
-            **({} if self._side is None else self._side.summary()),
+            **({} if self._engine is None else self._engine.summary()),
         }
 
 
-def _has_group() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+class LoaderIterator(Iterator[Any]):
+    """Batches of one epoch, from where the loader stands; begins with the first `next`."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        self._batches: Iteration | None = None
+        self._turn = self._epoch = self._step = 0
+        self._since = 0.0
+        self._closed = False
+
+    def _begin(self) -> "Iteration":
+        loader = self._loader
+        position, user = loader._position, loader._user
+        by_hand = None if user is None else user.epoch_by_hand
+        if by_hand is not None:
+            position.set_epoch(by_hand)
+        self._turn = position.begin()
+        self._epoch, self._step = position.epoch, position.step
+        steps = loader._steps(self._epoch, self._step)
+        depth = loader.prefetch_factor or DEFAULT_PREFETCH
+        return loader._open().iterate(loader.num_workers, depth, self._epoch, steps)
+
+    def __next__(self) -> Any:
+        if self._closed:
+            raise StopIteration
+        asked = perf_counter()
+        self._since = self._since or asked
+        loader = self._loader
+        try:
+            if self._batches is None:
+                self._batches = self._begin()
+            batch = loader._delivered(next(self._batches))
+        except StopIteration:
+            loader._position.ended(self._turn, self._epoch)
+            self.close()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._step += 1
+        loader._position.delivered(self._turn, self._step)
+        now = perf_counter()
+        loader.profile.delivered(now - asked, now - self._since)
+        self._since = now
+        return batch
+
+    def close(self) -> None:
+        """End the iteration; all of its threads have ended on return."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._batches is not None:
+            self._batches.close()
+        if self._since:
+            loader_time = perf_counter() - self._since
+            self._loader.profile.elapsed += loader_time

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fastload_kernels.philox import ORDER, words
 from numpy.typing import NDArray
+
+from fastload_kernels.philox import ORDER, words
 
 Indices = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ class Stages:
     """Seconds and counts of one thread. Only its thread writes it."""
 
     read: float = 0.0
-    """Check-summing, which is what first touches the mapped bytes. Without it, decode pays."""
+    """Reading and check-summing."""
     decode: float = 0.0
     copy: float = 0.0
     views: float = 0.0
@@ -46,7 +46,7 @@ class Profile:
         self.elapsed = 0.0
         self.batches = 0
         self.replaced = 0
-        self.errors = 0
+        self.errors = self.storage_errors = 0
 
     def __reduce__(self) -> tuple[type["Profile"], tuple[()]]:
         """A copy in another process counts from zero."""
@@ -97,6 +97,7 @@ class Profile:
             "batches": self.batches,
             "replaced": self.replaced,
             "errors": self.errors,
+            "storage_errors": self.storage_errors,
         }
         return out | {"verdict": verdict(out)}
 

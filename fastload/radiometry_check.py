@@ -36,7 +36,7 @@ def warn_of_offset(dataset: Dataset) -> None:
         warnings.warn(
             f"{name}: statistics {dataset.statistics.name!r} put zero reflectance at "
             f"{expected:.0f} DN, but the data has {found}",
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

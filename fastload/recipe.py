@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fastload_kernels import Scaling, View
-
 from fastload.statistics import Statistics
+from fastload_kernels import Scaling, View
 
 OutputType = Literal["float32", "float16", "bfloat16"]
 

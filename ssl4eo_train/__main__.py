@@ -1,43 +1,30 @@
-"""``python -m ssl4eo_train``."""
+"""``python -m ssl4eo_train``, and ``ssl4eo-train`` where it is installed."""
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib.util import find_spec
 
-from fastload import DataError
-from ssl4eo_train import checkpoint, distributed
-from ssl4eo_train.command import parser
-from ssl4eo_train.config import resolve
-from ssl4eo_train.errors import SetupError
-from ssl4eo_train.train import train
+from fastload.extras import missing
+from ssl4eo_train import __version__
+
+TRAIN = {"safetensors": "safetensors", "tensorboard": "TensorBoard", "timm": "timm",
+         "yaml": "PyYAML"}  # fmt: skip
+"""What the extra `train` brings, by the name to import."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status.
-
-    That is 0; 1 after data that cannot be read or a loss that is not finite; 2 where the run cannot
-    start; 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    given = vars(parser().parse_args(argv))
-    world = distributed.environment()
-    try:
-        saved = None
-        if given.get("resume"):
-            if "out" not in given:
-                raise SetupError("--resume: --out must name the folder of the run to continue")
-            saved = checkpoint.load(Path(given["out"]))
-        return train(resolve(given, saved, world), saved, world)
-    except SetupError as error:
+    """Run the command line; returns the exit status, see `ssl4eo_train.command.run`."""
+    if list(sys.argv[1:] if argv is None else argv) == ["--version"]:
+        print(f"ssl4eo-train {__version__}")
+        return 0
+    lacking = [label for name, label in TRAIN.items() if find_spec(name) is None]
+    if lacking:
+        error = missing(f"training needs {', '.join(lacking)}", "train")
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 2
-    except (DataError, FloatingPointError) as error:
-        print(f"ssl4eo_train: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ssl4eo_train: stopped at once; nothing more was saved", file=sys.stderr)
-        return 130
-    finally:
-        distributed.stop()
+    from ssl4eo_train.command import run  # Here, since it imports what may be lacking.
+
+    return run(argv)
 
 
 if __name__ == "__main__":

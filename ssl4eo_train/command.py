@@ -1,19 +1,56 @@
 """The command line."""
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from ssl4eo_train.config import FUSIONS, LOADERS, PRECISIONS, SEASONS
+from fastload import DataError
+from ssl4eo_train import __version__, checkpoint, distributed
+from ssl4eo_train.config import FUSIONS, LOADERS, PRECISIONS, SEASONS, resolve
+from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS
+from ssl4eo_train.train import train
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    That is 0; 1 after data that cannot be read or a loss that is not finite; 2 where the run cannot
+    start; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    given = vars(parser().parse_args(argv))
+    world = distributed.environment()
+    try:
+        saved = None
+        if given.get("resume"):
+            if "out" not in given:
+                raise SetupError("--resume: --out must name the folder of the run to continue")
+            saved = checkpoint.load(Path(given["out"]))
+        return train(resolve(given, saved, world), saved, world)
+    except SetupError as error:
+        print(f"ssl4eo_train: {error}", file=sys.stderr)
+        return 2
+    except (DataError, FloatingPointError) as error:
+        print(f"ssl4eo_train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ssl4eo_train: stopped at once; nothing more was saved", file=sys.stderr)
+        return 130
+    finally:
+        distributed.stop()
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Options that are not given are absent from the result."""
+    script = Path(sys.argv[0]).stem == "ssl4eo-train"
     p = argparse.ArgumentParser(
-        prog="python -m ssl4eo_train",
+        prog="ssl4eo-train" if script else "python -m ssl4eo_train",
         description="Pre-train a backbone on SSL4EO-S12 without labels.",
         argument_default=argparse.SUPPRESS,
     )
+    p.add_argument("--version", action="version", version=f"ssl4eo-train {__version__}")
     p.add_argument(
         "--config", metavar="NAME", help="settings of a published run by name, or any YAML file"
     )

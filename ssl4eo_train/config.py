@@ -162,6 +162,13 @@ def _file(name: str | None, world: World) -> dict[str, Any]:
     return content
 
 
+def _processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _always(method: str, device: str) -> dict[str, Any]:
     """Defaults of every run."""
     return {
@@ -174,7 +181,7 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "fusion": "early",
         "seasons": None,
         "loader": "dali" if device == "cuda" else "threads",
-        "workers": min(16, len(os.sched_getaffinity(0))),
+        "workers": min(16, _processors()),
         "accumulate": 1,
         "steps": None,
         "init": None,

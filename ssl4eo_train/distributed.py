@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.distributed as dist
-from fastload_kernels.philox import words
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from fastload_kernels.philox import words
 
 SHUFFLE_KEYS = 0xFFFF0000
 """Philox view id of the draws that shuffle keys; far from the ids of views."""

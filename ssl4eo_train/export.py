@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastload_kernels import Scaling
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fastload.statistics import statistics
+from fastload_kernels import Scaling
 from ssl4eo_train import weights
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS, Settings

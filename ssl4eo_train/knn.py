@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from fastload_kernels import View
 from torch import Tensor, nn
 
 import fastload
+from fastload_kernels import View
 from ssl4eo_train import data, made
 from ssl4eo_train.config import Config
 from ssl4eo_train.errors import SetupError

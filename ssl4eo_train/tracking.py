@@ -10,7 +10,7 @@ from typing import TextIO
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ssl4eo_train import distributed
 from ssl4eo_train.clock import Clock

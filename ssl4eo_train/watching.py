@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastload_kernels import Scaling
 from numpy.typing import NDArray
 from torch import Tensor
 
 import fastload
+from fastload_kernels import Scaling
 from ssl4eo_train import knn
 from ssl4eo_train.config import Config
 from ssl4eo_train.methods import Learner

@@ -1,8 +1,10 @@
 """The house rules that a tool can check."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,29 @@ def test_the_readme_names_what_is_there():
                  "ssl4eo_train/methods/", "benchmarks/peers/"):  # fmt: skip
         assert name in readme
         assert (ROOT / name).exists(), name
+
+
+def pages() -> dict[Path, str]:
+    """What users read: the sources, whose messages they see, and the documentation."""
+    folders = (*(FOLDERS.get(package, package) for package in PACKAGES), "benchmarks", "docs")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    texts = [path for path in (*paths, *ROOT.glob("*.md")) if path.suffix in (".py", ".md")]
+    return {path: path.read_text() for path in texts}
+
+
+def test_nobody_is_told_to_install_what_is_not_ours():
+    """On the package index, `fastload` is a stranger's."""
+    theirs = re.compile(
+        r"""(pip install|uv add|pipx install|uvx)([\s"']+-\S+)*[\s"']+fastload(?!-eo)"""
+    )
+    assert [str(path) for path, text in pages().items() if theirs.search(text)] == []
+
+
+def test_extras_that_are_named_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for path, text in pages().items():
+        named = set(re.findall(r"--extra (\w+)", text))
+        for several in re.findall(r"fastload-eo\[([\w,]+)\]", text):
+            named |= set(several.split(","))
+        named |= set(re.findall(r"""\bmissing\([^()]*?, "(\w+)"[,)]""", text))
+        assert named <= set(project["optional-dependencies"]), path

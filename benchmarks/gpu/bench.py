@@ -17,8 +17,8 @@ from benchmarks.machine import cores
 from benchmarks.results import Missing, Race
 from fastload import SSL4EOS12, DataLoader, Recipe
 from fastload.cache import folder
-from fastload.engines.lane import Lane
-from fastload.engines.nvcomp import Codecs, NvComp
+from fastload.engines.device.nvcomp import Codecs, NvComp
+from fastload.engines.device.queue import DeviceQueue
 from fastload.synth import synth
 
 MODALITY = "S2L1C"
@@ -43,7 +43,7 @@ class Bench:
     """A device for checks and figures: a GPU, or in the tests the host in its place."""
 
     options: Options
-    lane: Lane
+    queue: DeviceQueue
     codecs: Codecs | None
     """None where nvCOMP is not installed."""
     open: Callable[..., DataLoader]
@@ -64,12 +64,12 @@ class Bench:
         def open_there(*args: Any, **options: Any) -> DataLoader:
             return DataLoader(*args, device=device, **options)
 
-        return cls(options, Lane(device), codecs, open_there, "cuda")
+        return cls(options, DeviceQueue(device), codecs, open_there, "cuda")
 
     @property
     def device(self) -> torch.device:
         """Where results lie."""
-        return self.lane.device
+        return self.queue.device
 
     @property
     def is_cuda(self) -> bool:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
 from numcodecs import blosc
 from numpy.typing import NDArray
 
@@ -13,9 +12,10 @@ from benchmarks.gpu.bench import Bench, Found, Skip
 from benchmarks.gpu.timing import Work, compete
 from benchmarks.machine import cores
 from benchmarks.results import Comparison
-from fastload.engines.device_decode import Decoder
-from fastload.storage.codecs import Codec
-from fastload.storage.frames import parse
+from fastload.engines.device.decode import Decoder, Tables
+from fastload.storage.blosc.frames import parse
+from fastload.storage.formats.codecs import Codec
+from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
 
 CODECS = ("lz4", "zstd")
 LEVEL, BYTE_SHUFFLE = 5, 1  # as published
@@ -33,11 +33,12 @@ class Case:
         self.gigabytes = chunks.nbytes / 1e9
         ends = np.cumsum([len(frame) for frame in self.frames])
         self.ratio = chunks.nbytes / int(ends[-1])
-        with bench.lane.work():
-            self.moved = bench.lane.upload(np.frombuffer(b"".join(self.frames), np.uint8))
-            self.out = bench.lane.empty(chunks.shape, torch.from_numpy(chunks).dtype)
-        self.sources = [self.moved.data_ptr() + int(n) for n in (0, *ends[:-1])]
-        self.destinations = [out.data_ptr() for out in self.out]
+        with bench.queue.work():
+            self.moved = bench.queue.upload(np.frombuffer(b"".join(self.frames), np.uint8))
+            self.out = bench.queue.empty(chunks.shape, torch.from_numpy(chunks).dtype)
+        starts = ends - [len(frame) for frame in self.frames]
+        self.source = (starts + self.moved.data_ptr()).astype(np.uint64)
+        self.destination = np.array([out.data_ptr() for out in self.out], np.uint64)
 
     def right(self, _: object) -> None:
         """Check what lies in device memory."""
@@ -46,15 +47,15 @@ class Case:
 
     def on_device(self) -> Work:
         """One batched call, raw streams and unshuffle included; headers were parsed before."""
-        bench, lane = self.bench, self.bench.lane
+        bench, queue = self.bench, self.bench.queue
         assert bench.codecs is not None
-        decoder = Decoder(lane.runner, bench.codecs, lane.handle)
-        tables = decoder.prepare(self.frames, self.sizes, self.sources, self.destinations)
+        decoder = Decoder(queue.runner, bench.codecs, queue.handle)
+        tables = described(decoder, self.frames, self.sizes, self.source, self.destination)
         assert not tables.on_host, f"{self.codec}: left to the CPU: {tables.on_host[:1]}"
-        with lane.work():
-            table = lane.upload(tables.host)
-            scratch = lane.empty((tables.scratch_bytes,), torch.uint8)
-            results = lane.empty((tables.results_bytes,), torch.uint8)
+        with queue.work():
+            table = queue.upload(tables.host)
+            scratch = queue.empty((tables.scratch_bytes,), torch.uint8)
+            results = queue.empty((tables.results_bytes,), torch.uint8)
             self.out.zero_()
 
         def right(_: object) -> None:
@@ -64,7 +65,7 @@ class Case:
 
         def run() -> None:
             places = table.data_ptr(), scratch.data_ptr(), results.data_ptr()
-            with lane.work():
+            with queue.work():
                 decoder.enqueue(tables, *places)
 
         note = f"{self.ratio:.2f} to 1; {tables.scratch_bytes / 2**20:.0f} MiB of scratch memory"
@@ -72,8 +73,8 @@ class Case:
 
     def shuffle_alone(self) -> Work:
         """Only the launch that undoes the shuffle, of as many bytes."""
-        lane, blocks = self.bench.lane, parse(self.frames, self.sizes).blocks
-        with lane.work():
+        queue, blocks = self.bench.queue, parse(self.frames, self.sizes).blocks
+        with queue.work():
             scratch, out = torch.empty_like(self.out).random_(), torch.empty_like(self.out)
             rows = np.zeros(len(blocks), MOVE)
             at = (blocks["chunk"] * self.sizes[0] + blocks["dst"]).astype(np.uint64)
@@ -81,10 +82,10 @@ class Case:
             rows["dst"] = out.data_ptr() + at
             rows["size"], rows["typesize"] = blocks["length"], blocks["typesize"]
             pieces = cut(rows)
-            table = lane.upload(rows.view(np.uint8))
+            table = queue.upload(rows.view(np.uint8))
 
         def run() -> None:
-            unshuffle(lane.runner, table, len(rows), pieces, 0)
+            unshuffle(queue.runner, table, len(rows), pieces, 0)
 
         def right(_: object) -> None:
             n = int(blocks["length"][0])
@@ -114,6 +115,20 @@ class Case:
 
         name = f"{self.codec}, CPU"
         return Work(name, run, self.gigabytes, right, f"{cores()} threads, Blosc")
+
+
+def described(
+    decoder: Decoder,
+    frames: list[bytes],
+    sizes: list[int],
+    source: NDArray[np.uint64],
+    destination: NDArray[np.uint64],
+) -> Tables:
+    """A decoding of frames in host memory; see `Decoder.prepare`."""
+    arrays = [np.frombuffer(frame, np.uint8) for frame in frames]
+    address = np.array([array.ctypes.data for array in arrays], np.int64)
+    stored = np.array([len(array) for array in arrays], np.int64)
+    return decoder.prepare(address, stored, np.array(sizes, np.int64), source, destination)
 
 
 def decoding(bench: Bench) -> Found:

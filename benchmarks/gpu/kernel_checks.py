@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastload_kernels.cuda.launch import OPTIONS, Defines, source_text
-from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
-from fastload_kernels.cuda.view import plan
 from numcodecs import blosc
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bench import Bench, Skip, from_tests
+from benchmarks.gpu.decoding import described
 from benchmarks.machine import REPOSITORY, cores
-from fastload.engines.device_decode import Decoder
+from fastload.engines.device.decode import Decoder
+from fastload_kernels.cuda.launch import OPTIONS, Defines, source_text
+from fastload_kernels.cuda.planning import plan_views
+from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
 from ssl4eo_train.methods import METHODS
 
 TEST_SECONDS = 170
@@ -72,7 +73,7 @@ def largest_tiles() -> dict[str, int]:
         p = method.PUBLISHED
         views = method.recipe(p.image_size, p.arch, method.Options()).views
         found[name] = max(
-            plan(views, (4, 13, 264, 264), "int16", dtype, last).shared
+            plan_views(views, (4, 13, 264, 264), "int16", dtype, last).shared
             for dtype in ("float32", "float16", "bfloat16")
             for last in (False, True)
         )
@@ -137,15 +138,15 @@ def shuffled(data: NDArray[np.uint8], typesize: int, bits: bool) -> NDArray[np.u
 def _undone(
     bench: Bench, data: NDArray[np.uint8], typesize: int, bits: bool, skip: int
 ) -> NDArray[np.uint8]:
-    lane, padded = bench.lane, np.concatenate([np.zeros(skip, np.uint8), data])
-    with lane.work():
-        source, target = lane.upload(padded), lane.empty((len(data) + 8,), torch.uint8)
+    queue, padded = bench.queue, np.concatenate([np.zeros(skip, np.uint8), data])
+    with queue.work():
+        source, target = queue.upload(padded), queue.empty((len(data) + 8,), torch.uint8)
         start = 7 - skip  # of the target, so that both are aligned differently
         rows = np.zeros(1, MOVE)
         rows["src"], rows["dst"] = source.data_ptr() + skip, target.data_ptr() + start
         rows["size"], rows["typesize"], rows["bits"] = len(data), typesize, bits
         pieces = cut(rows)
-        unshuffle(lane.runner, lane.upload(rows.view(np.uint8)), 1, pieces, 0)
+        unshuffle(queue.runner, queue.upload(rows.view(np.uint8)), 1, pieces, 0)
         return target[start : start + len(data)].cpu().numpy()
 
 
@@ -157,20 +158,24 @@ def frames(bench: Bench) -> str:
     """
     if bench.codecs is None:
         raise Skip("nvCOMP is not installed")
-    lane, made = bench.lane, some_frames()
+    queue, made = bench.queue, some_frames()
     sizes = [len(content) for content, _ in made]
-    with lane.work():
-        moved = lane.upload(np.frombuffer(b"".join(frame for _, frame in made), np.uint8))
-        out = lane.empty((sum(sizes),), torch.uint8).fill_(0xA5)
+    with queue.work():
+        moved = queue.upload(np.frombuffer(b"".join(frame for _, frame in made), np.uint8))
+        out = queue.empty((sum(sizes),), torch.uint8).fill_(0xA5)
         begin = np.cumsum([0, *(len(frame) for _, frame in made)])[:-1] + moved.data_ptr()
         places = np.cumsum([0, *sizes])[:-1]
-        decoder = Decoder(lane.runner, bench.codecs, lane.handle)
-        tables = decoder.prepare(
-            [f for _, f in made], sizes, begin.tolist(), (places + out.data_ptr()).tolist()
+        decoder = Decoder(queue.runner, bench.codecs, queue.handle)
+        tables = described(
+            decoder,
+            [f for _, f in made],
+            sizes,
+            begin.astype(np.uint64),
+            (places + out.data_ptr()).astype(np.uint64),
         )
-        table = lane.upload(tables.host)
-        scratch = lane.empty((tables.scratch_bytes,), torch.uint8)
-        results = lane.empty((tables.results_bytes,), torch.uint8)
+        table = queue.upload(tables.host)
+        scratch = queue.empty((tables.scratch_bytes,), torch.uint8)
+        results = queue.empty((tables.results_bytes,), torch.uint8)
         decoder.enqueue(tables, table.data_ptr(), scratch.data_ptr(), results.data_ptr())
         pixels, outcome = out.cpu().numpy(), results.cpu().numpy()
     failed = decoder.failed(tables, outcome)

@@ -135,13 +135,13 @@ def damaged_frame(bench: Bench, engine: str) -> str:
     made = from_tests("fastload.made")
     with tempfile.TemporaryDirectory() as folder:
         data = made.dataset(made.moco(), path=made.damaged(Path(folder) / "data", 3))
-        layer = data.layers["S2L1C"]
-        layer.check_crc = False
-        chunks = layer.chunks(3, range(made.TIMESTAMPS))
-        shard = layer.shards.paths[chunks[0].shard]
+        data.sources["S2L1C"].check_crc = False
+        rows = made.chunks(data, 3)
+        shard = made.file_of(data, rows[0])
         content = bytearray(shard.read_bytes())
-        for chunk in chunks:
-            content[chunk.offset + 60 : chunk.offset + chunk.stored] = b"\xff" * (chunk.stored - 60)
+        for row in rows:
+            start, stored = int(row["offset"]), int(row["stored"])
+            content[start + 60 : start + stored] = b"\xff" * (stored - 60)
         shard.write_bytes(content)
         report = Path(folder) / "report"
         with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from fastload.engines.dali import has_dali
-from fastload.engines.nvcomp import library
+from fastload.engines.device.nvcomp import library
 
 
 def _module(name: str, why: str) -> Callable[[], str | None]:

@@ -6,22 +6,23 @@ from dataclasses import replace
 from itertools import count, product
 from typing import Any
 
-import fastload_kernels
 import numpy as np
 import torch
-from fastload_kernels import Scaling, View, reference
-from fastload_kernels.cuda.view import pack, plan, render
 from numpy.typing import NDArray
 from torch import Tensor
 
+import fastload_kernels
 from benchmarks import check
 from benchmarks.gpu import present
 from benchmarks.gpu.bench import MODALITY, Bench, Found, from_tests
 from benchmarks.gpu.timing import Work, compete
 from benchmarks.results import Comparison, Missing
 from fastload import Recipe
-from fastload.datasets.base import TORCH_DTYPES
-from fastload.engines.device import DeviceSide
+from fastload.dtypes import TORCH
+from fastload.engines.device.state import DeviceState
+from fastload_kernels import Scaling, View, reference
+from fastload_kernels.cuda.planning import plan_views
+from fastload_kernels.cuda.view import pack, render
 from ssl4eo_train.methods import moco_v2
 
 COPY = "device copy"
@@ -94,22 +95,22 @@ def rendering(
 ) -> Work:
     """The launches that make all views of ``pixels [N, T, C, H, W]``; all tables are there."""
     N, T, C, H, W = pixels.shape
-    lane, scaling = bench.lane, Scaling.make(0, 1e-4, 0, 1, C)
+    queue, scaling = bench.queue, Scaling.make(0, 1e-4, 0, 1, C)
     params = fastload_kernels.draw(views, 0, 0, np.arange(N), H, W, T)
-    layout = plan(views, (T, C, H, W), "int16", dtype, channels_last)
-    with lane.work():
+    layout = plan_views(views, (T, C, H, W), "int16", dtype, channels_last)
+    with queue.work():
         outs = [
-            lane.empty((N, *v.shape, C) if channels_last else (N, C, *v.shape), TORCH_DTYPES[dtype])
+            queue.empty((N, *v.shape, C) if channels_last else (N, C, *v.shape), TORCH[dtype])
             for v in views
         ]
         packed = pack(layout, outs, addresses(pixels), scaling, params=params)
-        data, means = lane.upload(packed.data), lane.empty((layout.mean_bytes(N),), torch.uint8)
+        data, means = queue.upload(packed.data), queue.empty((layout.mean_bytes(N),), torch.uint8)
         counts = torch.zeros((N, len(views), 3), dtype=torch.int32, device=bench.device)
         for out in outs:
             out.fill_(torch.nan)
 
     def run() -> None:
-        render(lane.runner, layout, packed, data, means=means, counts=counts)
+        render(queue.runner, layout, packed, data, means=means, counts=counts)
 
     def right(_: object) -> None:
         close = from_tests("tolerances").assert_close
@@ -123,7 +124,7 @@ def rendering(
             )
             assert not torch.isnan(out).any(), "a pixel was not written"
 
-    size = compulsory(params, views, (T, C), 2, TORCH_DTYPES[dtype].itemsize)
+    size = compulsory(params, views, (T, C), 2, TORCH[dtype].itemsize)
     order = "channels-last" if channels_last else "NCHW"
     name = f"{'with' if views[0].blur else 'without'} blur, {dtype}, {order}"
     note = f"{layout.shared} bytes of shared memory a block"
@@ -168,15 +169,15 @@ def ours(bench: Bench, source: Tensor) -> Callable[[], Tensor]:
     """What the loader does with pixels that are on the device: draw, make tables, render."""
     whole = moco_v2.recipe(bench.options.crop)
     dataset = bench.dataset(Recipe(whole.views[:1], whole.radiometry))
-    side, ids = DeviceSide(dataset, bench.lane), np.arange(len(source))
+    state, ids = DeviceState(dataset, bench.queue, None), np.arange(len(source))
     planes = np.repeat(addresses(source[:, None]), dataset.timestamps, axis=1)
     epochs = count()
 
     def made() -> Tensor:
-        with bench.lane.work():
-            params, keep = side.draw(0, next(epochs), ids)
-            outs = side.outputs(MODALITY, len(ids))
-            side.render(MODALITY, outs, planes, params, keep[MODALITY])
+        with bench.queue.work():
+            params, keep = state.draw(0, next(epochs), ids)
+            outs = state.outputs(MODALITY, len(ids))
+            state.render(MODALITY, outs, planes, params, keep[MODALITY])
         return outs[0]
 
     return made

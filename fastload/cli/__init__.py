@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from fastload import __version__
 from fastload.cli import index, synth
 from fastload.storage.errors import DataError
 
@@ -12,7 +14,12 @@ COMMANDS = {"index": index, "synth": synth}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 1 after a sentence on stderr where data or arguments are at fault."""
-    parser = argparse.ArgumentParser(prog="python -m fastload", description=__doc__)
+    script = Path(sys.argv[0]).stem == "fastload"
+    parser = argparse.ArgumentParser(
+        prog="fastload" if script else "python -m fastload",
+        description="Index shards, and make datasets to try things on.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastload {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.HELP))

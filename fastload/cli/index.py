@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from fastload.storage.index import open_index
+from fastload.storage.store import Local
 
 HELP = "build or refresh the index of every folder of shards below ROOT"
 
@@ -25,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, mp_context=spawn) as pool:
         for folder in folders:
-            index = open_index(folder, pool, progress=True)
+            index = open_index(Local(folder), pool, progress=True)
             print(f"{folder}: {len(index)} samples in {len(index.shards)} shards")
     return 0

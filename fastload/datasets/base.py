@@ -1,60 +1,79 @@
-"""A dataset: joined layers, a recipe, and the slow, obvious path to one sample."""
+"""A dataset: joined sources, a recipe, and the slow, obvious path to one sample."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
-import fastload_kernels.reference
 import numpy as np
 import torch
 import torch.utils.data
-from fastload_kernels import Scaling, draw, draw_bands
 from numpy.typing import NDArray
 
-from fastload.datasets.layer import Layer, Modality
+import fastload_kernels.reference
+from fastload.datasets.source import Modality, Source
+from fastload.dtypes import TORCH
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
-
-TORCH_DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
+from fastload_kernels import Scaling, draw, draw_bands
 
 
 class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Samples of one or more layers that share a numbering. Subclasses know a layout on disk.
+    """Samples of one or more sources that are joined by key. Subclasses know a layout on disk.
 
     Attributes:
-        modalities: what each modality looks like, by name; the first gives time and season.
+        sources: by modality; the first gives time and season.
+        rows: for each modality the row in its source of every sample ``[N]``; None where they are
+            the same.
+        modalities: what each modality looks like.
         keys: bytes ``[N]``.
         lon, lat: float64 ``[N]``, degrees.
+        group: uint32 ``[N]``, samples that lie together on disk.
         seed, epoch: what `dataset[i]` draws its views with.
     """
 
     def __init__(
-        self, layers: dict[str, Layer], recipe: Recipe | None, statistics: Statistics, seed: int
+        self,
+        sources: Mapping[str, Source],
+        recipe: Recipe | None,
+        statistics: Statistics,
+        seed: int,
+        rows: Mapping[str, NDArray[np.int64] | None] | None = None,
     ) -> None:
-        self.layers = layers
-        self.recipe = recipe
+        self.sources = dict(sources)
+        self.rows = dict.fromkeys(sources) | dict(rows or {})
         self.statistics = statistics
         self.seed = seed
         self.epoch = 0
-        self.modalities: dict[str, Modality] = {n: layer.modality for n, layer in layers.items()}
-        self._first = next(iter(layers.values()))
-        rows = self._first.rows
-        take = slice(None) if rows is None else rows
-        self.keys = self._first.index.key[take]
-        self.lon, self.lat = self._first.index.lon[take], self._first.index.lat[take]
-        self.shard_of: NDArray[np.uint32] = self._first.index.shard[take]
+        self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
+        self._first = next(iter(sources))
+        columns, take = self.sources[self._first].columns, self.rows[self._first]
+        picked = slice(None) if take is None else take
+        self.keys = columns.key[picked]
+        self.lon, self.lat = columns.lon[picked], columns.lat[picked]
+        self.group = columns.group[picked]
+        self._see(recipe)
+
+    def with_recipe(self, recipe: Recipe | None) -> Self:
+        """The same samples, seen another way; nothing is opened again.
+
+        Raises:
+            ValueError: where recipe and data do not fit.
+        """
+        other = copy(self)
+        other._see(recipe)
+        return other
+
+    def _see(self, recipe: Recipe | None) -> None:
+        self.recipe = recipe
         self.scalings: dict[str, Scaling] = {}
         if recipe is not None:
             self._check_geometry()
             self.scalings = {
-                name: recipe.radiometry_of(name).scaling(name, m.bands, statistics)
+                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics)
                 for name, m in self.modalities.items()
             }
 
@@ -64,11 +83,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise ValueError(
                 f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
             )
-        steps = {name: m.timestamps for name, m in self.modalities.items()}
-        if any(n not in (1, self.timestamps) for n in steps.values()):
+        counts = {name: m.timestamps for name, m in self.modalities.items()}
+        if any(n not in (1, self.timestamps) for n in counts.values()):
             raise ValueError(
                 "a view's timestamp is shared by all modalities, so they must have one timestamp "
-                f"or as many as the first: {steps}"
+                f"or as many as the first: {counts}"
             )
         self.draw(np.zeros(1, np.int64), 0, 0)
 
@@ -110,13 +129,25 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             for name, m in self.modalities.items()
         }
 
+    def rows_of(self, modality: str, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows ``[B]`` of samples ``[B]`` in a modality's source."""
+        rows = self.rows[modality]
+        return samples if rows is None else rows[samples]
+
+    def row_of(self, modality: str, sample: int) -> int:
+        """Row of a sample in a modality's source."""
+        rows = self.rows[modality]
+        return sample if rows is None else int(rows[sample])
+
     def times(self, sample: int) -> NDArray[np.int64]:
-        """Dates of a sample in the first modality ``[T]``, ns since 1970."""
-        return self._first.index.time[self._first.row(sample), : self.timestamps]
+        """When a sample was seen in the first modality ``[T]``, ns since 1970."""
+        columns = self.sources[self._first].columns
+        return np.asarray(columns.time[self.row_of(self._first, sample)])
 
     def cloud(self, sample: int) -> NDArray[np.float32]:
         """Share of cloudy pixels of a sample in the first modality ``[T]``; NaN where unknown."""
-        return self._first.index.cloud[self._first.row(sample), : self.timestamps]
+        columns = self.sources[self._first].columns
+        return np.asarray(columns.cloud[self.row_of(self._first, sample)])
 
     def read(
         self, modality: str, sample: int, timestamps: Sequence[int] | None = None
@@ -129,27 +160,26 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             DataError: names shard, member, offset and reason.
             IndexError: where there is no such timestamp.
         """
-        layer, m = self.layers[modality], self.modalities[modality]
+        m = self.modalities[modality]
         wanted = range(m.timestamps) if timestamps is None else timestamps
         if any(not 0 <= t < m.timestamps for t in wanted):
             raise IndexError(f"timestamps of {modality} are 0 to {m.timestamps - 1}, got {wanted}")
-        out = np.empty((len(wanted), *m.shape[1:]), m.dtype)
-        chunks = layer.chunks(sample, wanted)
-        layer.decode(sample, wanted, chunks, [layer.fetch(c) for c in chunks], out, Stages())
-        return out
+        each = sorted(set(wanted))
+        out = np.empty((len(each), *m.shape[1:]), m.dtype)
+        self.sources[modality].read(self.row_of(modality, sample), each, out, Stages())
+        return out if list(wanted) == each else out[[each.index(t) for t in wanted]]
 
     def describe(
         self, samples: NDArray[np.int64], timestamps: NDArray[np.int32] | None
     ) -> dict[str, Any]:
-        """Keys, places and dates of samples ``[B]``, as a batch has them.
+        """Keys, places and times of samples ``[B]``, as a batch has them.
 
-        `timestamps` ``[B, V]`` are those of the views, -1 for all; None gives all dates ``[B, T]``.
+        `timestamps` ``[B, V]`` are those of the views, -1 for all; None gives all times ``[B, T]``.
         """
-        rows = samples if self._first.rows is None else self._first.rows[samples]
-        time = self._first.index.time[rows, : self.timestamps]
+        time = self.sources[self._first].columns.time[self.rows_of(self._first, samples)]
         seasons = season(time, self.lat[samples][:, None])
         return {
-            "key": [key.decode() for key in self.keys[samples].tolist()],
+            "key": _texts(self.keys[samples]),
             "index": torch.from_numpy(samples.copy()),
             "lon": torch.from_numpy(self.lon[samples]),
             "lat": torch.from_numpy(self.lat[samples]),
@@ -160,11 +190,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _describe_one(self, sample: int, timestamps: NDArray[np.int32] | None) -> dict[str, Any]:
         many = self.describe(np.array([sample]), timestamps)
         one = {name: many[name][0].item() for name in ("index", "lon", "lat")}
-        dates = {
+        times = {
             name: [view[0] for view in many[name]] if timestamps is not None else many[name][0]
             for name in ("time", "season")
         }
-        return {"key": many["key"][0]} | one | dates
+        return {"key": many["key"][0]} | one | times
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """One sample as a dict; see DataLoader for the names. Views by `reference`."""
@@ -192,7 +222,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                     for image in source
                 ]
                 stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
-                views[name].append(stacked.to(TORCH_DTYPES[self.recipe.dtype]))
+                views[name].append(stacked.to(TORCH[self.recipe.dtype]))
         return views | self._describe_one(sample, params["timestamp"][None])
 
     def slots(self, modality: str) -> list[tuple[int, ...]]:
@@ -209,11 +239,19 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         return shapes
 
     def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
-        """Which timestamps of a modality a view needs: all for -1; a single one serves any date."""
+        """Which timestamps of a modality a view needs: all for -1; a single one serves for any."""
         T = self.modalities[modality].timestamps
         if timestamp < 0:
             return range(T)
         return (timestamp if T > 1 else 0,)
+
+
+def _texts(keys: NDArray[np.bytes_]) -> list[str]:
+    """Keys as text."""
+    try:
+        return list(keys.astype(str).tolist())  # ASCII, at once
+    except UnicodeDecodeError:
+        return [key.decode() for key in keys.tolist()]
 
 
 def _of_views(values: NDArray[np.int64], timestamps: NDArray[np.int32] | None) -> Any:

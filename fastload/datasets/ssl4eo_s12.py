@@ -8,15 +8,14 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastload.datasets.base import Dataset
-from fastload.datasets.layer import Layer
+from fastload.datasets.join import join
+from fastload.datasets.zarr_source import ZarrSource
 from fastload.recipe import Recipe
 from fastload.statistics import statistics as named_statistics
 from fastload.storage.errors import DataError
-from fastload.storage.index import Index, open_index
+from fastload.storage.index import open_index
+from fastload.storage.store import Local
 
 
 class SSL4EOS12(Dataset):
@@ -62,50 +61,12 @@ class SSL4EOS12(Dataset):
         if missing not in ("error", "drop"):
             raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
         folder = Path(root) / split
-        layers = {}
+        sources = {}
         for name in modalities:
-            index = open_index(folder / name, executor, progress, print)
+            store = Local(folder / name)
+            index = open_index(store, executor, progress, print)
             if not len(index):
-                raise DataError(str(folder / name), "", -1, "the shards hold no *.zarr.zip sample")
-            layers[name] = Layer(name, folder / name, index, check_crc)
-        join(layers, missing)
-        super().__init__(layers, recipe, named_statistics(statistics), seed)
-
-
-def join(layers: dict[str, Layer], missing: str) -> None:
-    """Give each layer the rows of the keys that all have, in the order of the first.
-
-    Raises:
-        ValueError: lists how many keys are missing, and where, unless `missing` is "drop".
-    """
-    keys = {name: layer.index.key for name, layer in layers.items()}
-    first = next(iter(keys.values()))
-    if all(len(k) == len(first) and np.array_equal(k, first) for k in keys.values()):
-        return
-    common = first
-    for other in keys.values():
-        common = common[np.isin(common, other)]
-    everything = np.unique(np.concatenate(list(keys.values())))
-    lacking = {name: np.setdiff1d(everything, k) for name, k in keys.items()}
-    report = "; ".join(
-        f"{name} lacks {len(k)} of {len(everything)} keys, such as {_some(k)}"
-        for name, k in lacking.items()
-        if len(k)
-    )
-    if report and missing == "error":
-        raise ValueError(f"modalities do not hold the same keys: {report} (missing='drop' skips)")
-    if not len(common):
-        raise ValueError(f"no key is in all modalities: {report}")
-    if report:
-        print(f"{len(everything) - len(common)} keys dropped: {report}")
-    for layer in layers.values():
-        layer.rows = _rows(layer.index, common)
-
-
-def _rows(index: Index, keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    order = np.argsort(index.key, kind="stable")
-    return order[np.searchsorted(index.key[order], keys)]
-
-
-def _some(keys: NDArray[np.bytes_]) -> str:
-    return ", ".join(k.decode() for k in keys[:3])
+                raise DataError(store.place, "", -1, "the shards hold no *.zarr.zip sample")
+            sources[name] = ZarrSource(name, store, index, check_crc)
+        keys = {name: source.columns.key for name, source in sources.items()}
+        super().__init__(sources, recipe, named_statistics(statistics), seed, join(keys, missing))

@@ -1,33 +1,28 @@
-"""The DALI engine: a pipeline moves the compressed bytes, our kernels do the rest.
+"""The mover that is DALI: it carries one buffer a batch, ahead of time, in threads of its own.
 
-The pipeline's source is stateless: iteration i asks the plan for the i-th step that is left of the
-epoch, so nothing has to be check-pointed or fast-forwarded. DALI copies the bytes out of
-the mapped shards with its own threads, ahead of time. On the CPU the bytes then go through the same
-decoding and the same views as in the thread engine.
+The workers read a batch's chunks into page-locked memory. DALI takes that as it is and hands it on
+as one array, on a GPU or, once more copied, in host memory. The pipeline keeps no state and is
+built once a loader, so nothing has to be check-pointed or fast-forwarded.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import threading
 from importlib.util import find_spec
-from itertools import count
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fastload.datasets.layer import Chunk
-from fastload.engines import Batches
-from fastload.engines.batch import Assembler, Batch, Packed
-from fastload.engines.threads import THREAD_NAME, ring, stop
-from fastload.plan import Step
-from fastload.storage.errors import DataError
+from fastload.datasets.base import Dataset
+from fastload.engines.batch import Request, most_bytes
+from fastload.engines.staging import Reading, Staging, read
+from fastload.engines.workers import Workers
+from fastload.extras import missing
+from fastload.profile import Profile, Stages
+from fastload.storage.native import bytes_at
 
-MOST_OUTPUTS = 8
-"""Outputs of the pipeline: a sample's chunks travel one in each, the rest together in the last."""
-_NOTHING = np.zeros(1, np.uint8)
+_SHARES = 4
+"""Samples that a buffer is cut into where DALI's threads copy it on the host."""
 
 
 def has_dali() -> bool:
@@ -42,171 +37,110 @@ def need_dali() -> None:
         ImportError: says which extra to install.
     """
     if not has_dali():
-        raise ImportError(
-            "engine='dali' needs NVIDIA DALI: pip install 'fastload[cuda13]' "
-            "(or 'fastload[cuda12]' for drivers of CUDA 12), or choose engine='threads'"
-        )
+        raise missing("engine='dali' needs NVIDIA DALI", "cuda13", "choose engine='threads'")
 
 
-class DaliEngine:
-    """DALI threads that move, `workers` threads that decode and render, a ring of batches.
+class Dali:
+    """See `fastload.engines.Mover`."""
 
-    Without a worker of its own, one thread decodes and renders. No batch may hold more samples than
-    `largest`.
-    """
+    def __init__(self, dataset: Dataset, profile: Profile, queue: Any, largest: int | None) -> None:
+        """As of `Threads`."""
+        self.dataset, self.profile, self.queue = dataset, profile, queue
+        pinned = queue is not None and queue.is_device
+        self._staging = Staging(most_bytes(dataset, largest or 1), pinned)
+        self._lock = threading.Lock()
+        self._pipeline: Any = None
 
-    def __init__(self, workers: int, depth: int, largest: int) -> None:
-        self.workers, self.depth, self.largest = max(1, workers), depth, largest
+    def begin(self, request: Request, workers: Workers) -> "Carried":
+        """See `Mover.begin`."""
+        buffer = self._staging.take(request.nbytes + _SHARES)
+        on_device = self.queue is not None
+        return Carried(self, read(self.dataset, request, buffer, workers, self.profile, on_device))
 
-    def run(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
-        """See `Engine.run`."""
-        if steps(0) is None:
-            return
-        source = Source(assembler, epoch, steps)
-        pipeline = build(source, self.largest, self.workers, assembler.device)
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
-        try:
-            yield from ring(_begun(pipeline, pool, source), self.depth, assembler)
-        finally:
-            stop(pool)
+    def carry(self, reading: Reading) -> Any:
+        """What DALI makes of a buffer: a tensor list, whose shares lie one after the other.
 
+        Iterations may run in several threads at once; the pipeline serves one at a time.
+        """
+        start = perf_counter()
+        nbytes = max(1, reading.request.nbytes)
+        shares = _SHARES if self.queue is None else 1
+        each = -(-nbytes // shares)
+        array = reading.buffer.array[: shares * each].reshape(shares, each)
+        stream = (self.queue.stream,) if self.queue is not None and self.queue.is_device else ()
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = build(shares, self.queue)
+            (outputs,) = self._pipeline.run(*stream, bytes=array)
+        self.profile.stages().copy += perf_counter() - start
+        return outputs
 
-def _begun(
-    pipeline: Any, pool: ThreadPoolExecutor, source: "Source"
-) -> Iterator[tuple[Batch, list[Future[None]]]]:
-    """Hand each step's bytes to the workers, as soon as the pipeline has moved them."""
-    assembler = source.assembler
-    for step in count():
-        outputs = _run(pipeline, assembler)
-        if outputs is None:
-            return
-        batch, sent = source.begun.pop(step)
-        moved = assembler.allocate(batch).moved = Moved(outputs, sent)
-        slots = range(len(batch.ids))
-        yield batch, [pool.submit(_fill, assembler, batch, slot, moved) for slot in slots]
-        del batch, sent, moved, outputs
+    def release(self, reading: Reading) -> None:
+        """Let the buffer be used again, once the device has passed all that is enqueued now."""
+        self._staging.give(reading.buffer, None if self.queue is None else self.queue.mark())
 
-
-def _run(pipeline: Any, assembler: Assembler) -> Any:
-    """The pipeline's next outputs; None after the last."""
-    asked = perf_counter()
-    try:
-        return pipeline.run()
-    except StopIteration:
-        return None
-    finally:
-        assembler.profile.stages().copy += perf_counter() - asked
+    def close(self) -> None:
+        """See `Mover.close`."""
+        self._pipeline = None
 
 
-class Source:
-    """Feeds the pipeline: the compressed chunks of a step's samples, a function of the iteration.
-
-    What it begins for a step is kept in `begun`, so that it is not drawn twice, and with it the
-    mapped bytes, which must outlive DALI's copy of them.
-    """
-
-    def __init__(self, assembler: Assembler, epoch: int, steps: Step) -> None:
-        self.assembler, self.epoch, self.steps = assembler, epoch, steps
-        self.begun: dict[int, tuple[Batch, list[list[NDArray[np.uint8]]]]] = {}
-        first = steps(0)
-        assert first is not None
-        batch = assembler.begin(epoch, first)
-        chunks = [assembler.chunks(batch, slot) for slot in range(len(first))]
-        most = max(sum(len(c) for c in by_modality.values()) for by_modality in chunks)
-        self.outputs = min(most + 2, MOST_OUTPUTS)
-
-    def __call__(self, info: Any) -> tuple[list[NDArray[np.uint8]], ...]:
-        """Bytes of step ``info.iteration``: for each output, an array per sample."""
-        ids = self.steps(info.iteration)
-        if ids is None:
-            raise StopIteration
-        batch = self.assembler.begin(self.epoch, ids)
-        samples = [self._bytes(batch, slot) for slot in range(len(batch.ids))]
-        self.begun[info.iteration] = batch, samples
-        return tuple([sample[k] for sample in samples] for k in range(self.outputs))
-
-    def _bytes(self, batch: Batch, slot: int) -> list[NDArray[np.uint8]]:
-        """A sample's chunks over the outputs; nothing where they cannot be read (see `_packed`)."""
-        layers = self.assembler.dataset.layers
-        try:
-            found = [
-                layers[name].fetch(chunk)
-                for name, chunks in self.assembler.chunks(batch, slot).items()
-                for chunk in chunks
-            ]
-        except DataError:
-            found = []
-        parts = [np.frombuffer(f, np.uint8) for f in found if f is not None]
-        alone, rest = parts[: self.outputs - 1], parts[self.outputs - 1 :]
-        tail = rest[0] if len(rest) == 1 else np.concatenate([*rest, _NOTHING])
-        return [*alone, *[_NOTHING] * (self.outputs - 1 - len(alone)), tail]
-
-
-def build(source: Source, batch_size: int, threads: int, device: torch.device) -> Any:
-    """The pipeline: a stateless source of ragged byte arrays, prefetched; on a GPU moved there."""
-    from nvidia.dali import fn
+def build(shares: int, queue: Any) -> Any:
+    """The pipeline: bytes in, and out again; on a GPU there, on the queue's stream."""
+    from nvidia.dali import fn, types
     from nvidia.dali.pipeline import Pipeline
 
-    index = device.index if device.type == "cuda" else None
-    pipeline = Pipeline(batch_size, threads, device_id=index, prefetch_queue_depth=2)
+    index = queue.device.index if queue is not None and queue.is_device else None
+    pipeline = Pipeline(shares, shares, device_id=index, prefetch_queue_depth=1, exec_dynamic=True)
     with pipeline:
-        outputs = fn.external_source(
-            source=source,
-            num_outputs=source.outputs,
-            batch=True,
-            batch_info=True,
-            no_copy=True,
-            cycle=None,
-        )
-        pipeline.set_outputs(*(outputs if index is None else [x.gpu() for x in outputs]))
+        moved = fn.external_source(name="bytes", ndim=1, dtype=types.UINT8, no_copy=True)
+        pipeline.set_outputs(moved if index is None else moved.gpu())
     pipeline.build()
     return pipeline
 
 
-@dataclass(frozen=True)
-class Moved:
-    """The compressed bytes of a step where DALI has put them."""
+class Carried:
+    """A load that DALI carries."""
 
-    outputs: Any
-    """DALI's tensor lists, one sample an entry."""
-    sent: list[list[NDArray[np.uint8]]]
-    """The same bytes where they came from: by slot, an array for each output."""
+    def __init__(self, mover: Dali, reading: Reading) -> None:
+        self._mover, self._reading = mover, reading
+        self._outputs: Any = None
+        self.address = 0
 
-    def places(self, slot: int, chunks: Iterable[Chunk]) -> list[int]:
-        """Address of each stored chunk, in the order in which they were sent."""
-        at = [int(tensors[slot].data_ptr()) for tensors in self.outputs]
-        return [at[k] + start for k, start, _ in _ranges(chunks, len(at))]
+    @property
+    def failures(self) -> Any:
+        """See `DeviceLoad.failures`."""
+        return self._reading.failures
 
+    @property
+    def host(self) -> int:
+        """See `DeviceLoad.host`."""
+        return self._reading.buffer.address
 
-def _ranges(chunks: Iterable[Chunk], outputs: int) -> Iterator[tuple[int, int, int]]:
-    """Output, first byte and size of each stored chunk of a slot."""
-    at = 0
-    for i, chunk in enumerate(c for c in chunks if c.stored):
-        k = min(i, outputs - 1)
-        yield k, at if k == outputs - 1 else 0, chunk.stored
-        at += chunk.stored if k == outputs - 1 else 0
+    def arrive(self) -> None:
+        """See `Load.arrive`."""
+        self._reading.wait()
+        self._outputs = self._mover.carry(self._reading)
+        self.address = int(self._outputs.as_tensor().data_ptr())
+        if self._mover.queue is None:
+            self._mover.release(self._reading)
 
+    def chunks(
+        self, name: str, slot: int, span: slice, stages: Stages
+    ) -> list[NDArray[np.uint8] | None]:
+        """See `HostLoad.chunks`."""
+        part = self._reading.request.parts[name]
+        assert part.chunks is not None
+        failures = self._reading.failures[name]
+        if failures:
+            for i in range(span.start, span.stop):
+                if i in failures:
+                    raise failures[i]
+        stored = part.chunks.rows["stored"][span].tolist()
+        places = (part.at[span] + self.address).tolist()
+        return [bytes_at(at, n) if n else None for at, n in zip(places, stored, strict=True)]
 
-def _fill(assembler: Assembler, batch: Batch, slot: int, moved: Moved) -> None:
-    if assembler.device.type == "cpu":
-        arrays = [np.asarray(tensors[slot]) for tensors in moved.outputs]
-    else:
-        arrays = moved.sent[slot]
-    try:
-        packed = _packed(assembler.chunks(batch, slot), arrays)
-    except DataError:  # The worker comes upon it again, where it is handled.
-        packed = None
-    assembler.fill(batch, slot, packed)
-
-
-def _packed(
-    chunks: Mapping[str, Sequence[Chunk]], arrays: Sequence[NDArray[np.uint8]]
-) -> Packed | None:
-    """Tell the chunks apart again; None where nothing came: the worker then reads and reports."""
-    every = [chunk for its in chunks.values() for chunk in its]
-    parts = [arrays[k][start : start + n] for k, start, n in _ranges(every, len(arrays))]
-    sizes = [chunk.stored for chunk in every if chunk.stored]
-    if [len(part) for part in parts] != sizes:
-        return None
-    found = iter(parts)
-    return {n: [next(found) if c.stored else None for c in its] for n, its in chunks.items()}
+    def release(self) -> None:
+        """See `Load.release`."""
+        if self._mover.queue is not None:
+            self._mover.release(self._reading)
+        self._outputs = None

@@ -1,110 +1,116 @@
-"""The CPU engine: threads that take one sample each, from mapped bytes to finished slot."""
+"""The mover of the package's own: threads that read what they need when they need it.
+
+For the host, a worker reads a sample's chunks right before it decodes them, into memory of its own
+that its caches hold. For a device, the workers together read a whole batch into page-locked memory,
+which is then copied in one piece.
+"""
 
 import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from time import perf_counter
 from typing import Any
 
-from fastload.engines import Batches
-from fastload.engines.batch import Assembler, Batch
-from fastload.plan import Indices, Step
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
-THREAD_NAME = "fastload"
-
-
-class ThreadEngine:
-    """`workers` threads and a ring of `depth` batches; 0 workers do all in the calling thread."""
-
-    def __init__(self, workers: int, depth: int) -> None:
-        self.workers, self.depth = workers, depth
-
-    def run(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
-        """See `Engine.run`."""
-        if self.workers == 0:
-            return _inline(assembler, epoch, steps)
-        return self._threaded(assembler, epoch, steps)
-
-    def _threaded(self, assembler: Assembler, epoch: int, steps: Step) -> Batches:
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREAD_NAME)
-
-        def begun() -> Iterator[tuple[Batch, list[Future[None]]]]:
-            for ids in each(steps):
-                batch = assembler.allocate(assembler.begin(epoch, ids))
-                slots = range(len(ids))
-                yield batch, [pool.submit(assembler.fill, batch, slot) for slot in slots]
-
-        try:
-            yield from ring(begun(), self.depth, assembler)
-        finally:
-            stop(pool)
+from fastload.datasets.base import Dataset
+from fastload.datasets.source import ChunkedSource
+from fastload.engines.batch import Request, most_bytes
+from fastload.engines.memory import aligned
+from fastload.engines.staging import Reading, Staging, read
+from fastload.engines.workers import Workers
+from fastload.profile import Profile, Stages
 
 
-def ring(
-    begun: Iterator[tuple[Batch, list[Future[None]]]], depth: int, assembler: Assembler
-) -> Batches:
-    """Deliver batches in order, while `depth` more are in the making."""
-    waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
-    try:
-        for entry in begun:
-            waiting.append(entry)
-            del entry  # so that the consumer alone holds what leaves the ring
-            if len(waiting) > depth:
-                _close_ready(waiting, assembler)
-                yield collect(assembler, *waiting.popleft())
-        while waiting:
-            _close_ready(waiting, assembler)
-            yield collect(assembler, *waiting.popleft())
-    except BaseException:  # Abandoned: a device may still read what the batches hold.
-        assembler.drain()
-        raise
+class Threads:
+    """See `fastload.engines.Mover`."""
+
+    def __init__(self, dataset: Dataset, profile: Profile, queue: Any, largest: int | None) -> None:
+        """`queue` is the device's, or None for the host; `largest` samples are in a batch, or None
+        where that is not known."""
+        self.dataset, self.profile, self.queue = dataset, profile, queue
+        self._scratch = Scratch()
+        if queue is not None:
+            self._staging = Staging(most_bytes(dataset, largest or 1), queue.is_device)
+
+    def begin(self, request: Request, workers: Workers) -> "Lazy | Staged":
+        """See `Mover.begin`."""
+        if self.queue is None:
+            return Lazy(self.dataset, request, self._scratch)
+        buffer = self._staging.take(request.nbytes)
+        reading = read(self.dataset, request, buffer, workers, self.profile, True)
+        return Staged(self, reading)
+
+    def upload(self, reading: Reading) -> torch.Tensor:
+        """Enqueue the copy of a batch's bytes to the device."""
+        with self.queue.work():
+            moved: torch.Tensor = self.queue.copy(reading.buffer, reading.request.nbytes)
+            return moved
+
+    def release(self, reading: Reading) -> None:
+        """Let the buffer be used again, once the device has passed all that is enqueued now."""
+        self._staging.give(reading.buffer, self.queue.mark())
+
+    def close(self) -> None:
+        """See `Mover.close`."""
 
 
-def _close_ready(waiting: deque[tuple[Batch, list[Future[None]]]], assembler: Assembler) -> None:
-    """Let what follows the slots begin for every batch whose slots are filled, in order."""
-    for batch, tasks in waiting:
-        if not all(task.done() and task.exception() is None for task in tasks):
-            return
-        assembler.close(batch)
+class Scratch:
+    """Memory of each thread's own, which grows to what it needs."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def take(self, name: str, nbytes: int) -> NDArray[np.uint8]:
+        """The calling thread's memory of a name, at least so many bytes."""
+        held: dict[str, NDArray[np.uint8]] = self._local.__dict__
+        if name not in held or len(held[name]) < nbytes:
+            held[name] = aligned(nbytes + nbytes // 4)
+        return held[name]
+
+    def __reduce__(self) -> tuple[type["Scratch"], tuple[()]]:
+        """Memory does not travel to another process."""
+        return Scratch, ()
 
 
-def each(steps: Step) -> Iterator[Indices]:
-    """All steps, in order."""
-    i = 0
-    while (ids := steps(i)) is not None:
-        yield ids
-        i += 1
+class Lazy:
+    """A load that is read piece by piece, in the thread that asks."""
+
+    def __init__(self, dataset: Dataset, request: Request, scratch: Scratch) -> None:
+        self._dataset, self._request, self._scratch = dataset, request, scratch
+
+    def arrive(self) -> None:
+        """See `Load.arrive`: nothing to wait for."""
+
+    def chunks(
+        self, name: str, slot: int, span: slice, stages: Stages
+    ) -> list[NDArray[np.uint8] | None]:
+        """See `HostLoad.chunks`."""
+        part, source = self._request.parts[name], self._dataset.sources[name]
+        assert part.chunks is not None
+        assert isinstance(source, ChunkedSource)
+        rows = part.chunks.rows[span]
+        buffer = self._scratch.take("bytes", int(rows["stored"].sum()))
+        return source.fetch(int(part.rows[slot]), rows, buffer, stages)
+
+    def release(self) -> None:
+        """See `Load.release`."""
 
 
-def collect(assembler: Assembler, batch: Batch, tasks: list[Future[None]]) -> dict[str, Any]:
-    """Wait for a batch's slots and hand it out; the first error in slot order is raised."""
-    asked = perf_counter()
-    for task in tasks:
-        task.result()
-    assembler.profile.wait_for_consumer += max(0.0, asked - batch.finished_at)
-    assembler.close(batch)
-    return assembler.finish(batch)
+class Staged:
+    """A load in page-locked memory, and on the device."""
 
+    def __init__(self, mover: Threads, reading: Reading) -> None:
+        self._mover, self._reading = mover, reading
+        self._moved: torch.Tensor | None = None
+        self.failures, self.host, self.address = reading.failures, reading.buffer.address, 0
 
-def stop(pool: ThreadPoolExecutor) -> None:
-    """End a pool: what has not begun is dropped, what has is waited for.
+    def arrive(self) -> None:
+        """See `Load.arrive`."""
+        self._reading.wait()
+        self._moved = self._mover.upload(self._reading)
+        self.address = self._moved.data_ptr()
 
-    The garbage collector may close an iterator in any thread. A worker cannot wait for itself, so
-    there the threads are only told to end.
-    """
-    in_worker = threading.current_thread().name.startswith(THREAD_NAME)
-    pool.shutdown(wait=not in_worker, cancel_futures=True)
-
-
-def _inline(assembler: Assembler, epoch: int, steps: Step) -> Batches:
-    for ids in each(steps):
-        yield _made(assembler, epoch, ids)
-
-
-def _made(assembler: Assembler, epoch: int, ids: Indices) -> dict[str, Any]:
-    batch = assembler.allocate(assembler.begin(epoch, ids))
-    for slot in range(len(ids)):
-        assembler.fill(batch, slot)
-    assembler.close(batch)
-    return assembler.finish(batch)
+    def release(self) -> None:
+        """See `Load.release`."""
+        self._mover.release(self._reading)
+        self._moved = None

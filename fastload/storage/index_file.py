@@ -20,7 +20,7 @@ from fastload.storage.checksum import crc32
 from fastload.storage.errors import DataError
 
 _MAGIC = b"FASTLOAD"
-_VERSION = 2
+_VERSION = 3
 _ALIGN = 64
 _BLOCK = 2**20
 _START = len(_MAGIC) + 12
@@ -28,12 +28,19 @@ COLUMNS = ("key", "shard", "layout", "first", "lon", "lat", "time", "cloud", "ch
 
 
 class Shard(NamedTuple):
-    """A tar as it was when it was scanned, and how many samples it holds."""
+    """A tar as it was when it was scanned, and what it holds.
+
+    Attributes:
+        size, version: see `store.Stat`.
+        samples: how many.
+        largest: bytes of its largest chunk as it is stored, which bounds the memory of a batch.
+    """
 
     name: str
     size: int
-    mtime_ns: int
+    version: str
     samples: int
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class Index:
         lon, lat: float64 ``[N]``, degrees.
         time: int64 ``[N, T]``, ns since 1970, padded by `scan.NO_TIME`.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
-        chunks: `scan.CHUNK` records ``[M]``; call `verify` before the first use of a shard's.
+        chunks: `scan.CHUNK` records ``[M]``, whose `file` points to `shards`; call `verify` before
+            the first use of a shard's.
     """
 
     shards: list[Shard]

@@ -2,22 +2,29 @@
 
 import json
 import math
-import os
+import posixpath
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastload.storage.checksum import crc32
-from fastload.storage.codecs import inflate
 from fastload.storage.errors import DataError
-from fastload.storage.tar import members
-from fastload.storage.zarr import ArraySpec, place_chunk
-from fastload.storage.zip import DEFLATED, STORED, Directory, Entry, check_names, directory
+from fastload.storage.formats.codecs import inflate
+from fastload.storage.formats.tar import members
+from fastload.storage.formats.zarr import ArraySpec, place_chunk
+from fastload.storage.formats.zip import (
+    DEFLATED,
+    STORED,
+    Directory,
+    Entry,
+    check_names,
+    directory,
+)
+from fastload.storage.store import Store
 
 SUFFIX = ".zarr.zip"
 ARRAYS = ("bands", "cloud_mask")
@@ -31,9 +38,9 @@ NO_TIME = np.iinfo(np.int64).min
 """Pads the time column of samples with fewer timestamps."""
 
 CHUNK = np.dtype(
-    [("offset", "<u8"), ("stored", "<u4"), ("size", "<u4"), ("crc", "<u4"), ("method", "<u4")]
+    [("offset", "<u8")] + [(name, "<u4") for name in ("stored", "size", "crc", "method", "file")]
 )
-"""A chunk's bytes in its shard: where, how many, inflated size, CRC-32 and zip method. `stored` is
+"""A chunk's bytes: where in which file, how many, inflated size, CRC-32 and zip method. `stored` is
 0 where the chunk is absent and so is all fill value."""
 
 
@@ -56,13 +63,13 @@ class Sample:
 
 @dataclass
 class _Member:
-    """One `{key}.zarr.zip` inside an open tar."""
+    """One `{key}.zarr.zip` inside a tar."""
 
+    store: Store
     shard: str
     name: str
     start: int
     size: int
-    fd: int
     tail: bytes = b""
     entries: dict[str, Entry] = field(default_factory=dict)
 
@@ -74,7 +81,9 @@ class _Member:
 
     def error(self, reason: str, offset: int = -1, inner: str = "") -> DataError:
         name = f"{self.name}/{inner}" if inner else self.name
-        return DataError(self.shard, name, self.start if offset < 0 else offset, reason)
+        return DataError(
+            self.store.path(self.shard), name, self.start if offset < 0 else offset, reason
+        )
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the zip, from its cached tail where they lie there."""
@@ -82,10 +91,11 @@ class _Member:
             raise ValueError(f"{size} bytes at {offset} reach beyond the zip of {self.size} bytes")
         tail_start = max(0, self.size - TAIL)
         if offset < tail_start:
-            data = os.pread(self.fd, size, self.start + offset)
+            data = self.store.bytes(self.shard, self.start + offset, size)
         else:
             if not self.tail:
-                self.tail = os.pread(self.fd, self.size - tail_start, self.start + tail_start)
+                start, length = self.start + tail_start, self.size - tail_start
+                self.tail = self.store.bytes(self.shard, start, length)
             data = self.tail[offset - tail_start : offset - tail_start + size]
         if len(data) != size:
             raise ValueError(f"the file ends inside the {size} bytes at {self.start + offset}")
@@ -108,20 +118,16 @@ class _Member:
         return data
 
 
-def scan(path: Path) -> list[Sample]:
-    """Read the headers of one tar.
+def scan(store: Store, shard: str, size: int) -> list[Sample]:
+    """Read the headers of one tar of so many bytes.
 
     Raises:
         DataError: names shard, member, offset and reason.
     """
-    try:
-        with path.open("rb") as file:
-            return [
-                _sample(_Member(str(path), name, start, size, file.fileno()))
-                for name, start, size in members(path, file, SUFFIX)
-            ]
-    except OSError as error:
-        raise DataError(str(path), "", -1, f"cannot be read ({error})") from error
+    return [
+        _sample(_Member(store, shard, name, start, length))
+        for name, start, length in members(store, shard, size, SUFFIX)
+    ]
 
 
 def _sample(member: _Member) -> Sample:
@@ -136,15 +142,15 @@ def _sample(member: _Member) -> Sample:
     small = {name: _whole(member, name, spec) for name, spec in specs.items() if name != "bands"}
     indexed = {name: specs[name] for name in ARRAYS if name in specs}
     places = [_places(member, name, spec) for name, spec in indexed.items()]
-    steps = specs["bands"].shape[0]
+    T = specs["bands"].shape[0]
     try:
         return Sample(
-            os.path.basename(member.name).removesuffix(SUFFIX),
+            posixpath.basename(member.name).removesuffix(SUFFIX),
             _layout(headers, tuple(small["band"].ravel().astype(str)) if "band" in small else ()),
             _scalar(small, "center_lon"),
             _scalar(small, "center_lat"),
-            _time(small.get("time"), steps),
-            _cloud_share(small.get("cloud_mask"), steps),
+            _time(small.get("time"), T),
+            _cloud_share(small.get("cloud_mask"), T),
             np.concatenate(places),
         )
     except (ValueError, TypeError) as error:
@@ -232,7 +238,8 @@ def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
                 raise ValueError("a chunk of no bytes")
         except ValueError as error:
             raise member.error(str(error), member.start + entry.offset, name) from error
-        rows[i] = (member.start + entry.offset, entry.stored, entry.size, entry.crc, entry.method)
+        place = member.start + entry.offset
+        rows[i] = (place, entry.stored, entry.size, entry.crc, entry.method, 0)
     return rows
 
 
@@ -272,18 +279,18 @@ def _scalar(small: dict[str, NDArray[Any]], name: str) -> float:
     return float(small[name].ravel()[0])
 
 
-def _time(time: NDArray[Any] | None, steps: int) -> NDArray[np.int64]:
-    """Dates of the timestamps; 1970 without an array of them."""
+def _time(time: NDArray[Any] | None, T: int) -> NDArray[np.int64]:
+    """When each timestamp was; 1970 without an array of them."""
     if time is None:
-        return np.zeros(steps, np.int64)
-    if time.size != steps or time.dtype.kind not in "iuf":
-        raise ValueError(f"time must be {steps} numbers, as bands has timestamps, got {time!r}")
+        return np.zeros(T, np.int64)
+    if time.size != T or time.dtype.kind not in "iuf":
+        raise ValueError(f"time must be {T} numbers, as bands has timestamps, got {time!r}")
     return time.ravel().astype(np.int64)
 
 
-def _cloud_share(mask: NDArray[Any] | None, steps: int) -> NDArray[np.float32]:
+def _cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:
     """Share of pixels under thin or thick cloud per timestamp; NaN without a mask."""
-    if mask is None or len(mask) != steps:
-        return np.full(steps, np.nan, np.float32)
+    if mask is None or len(mask) != T:
+        return np.full(T, np.nan, np.float32)
     cloudy = (mask == THIN_CLOUD) | (mask == THICK_CLOUD)
-    return np.asarray(cloudy.reshape(steps, -1).mean(axis=1), np.float32)
+    return np.asarray(cloudy.reshape(T, -1).mean(axis=1), np.float32)

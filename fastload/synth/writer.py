@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from fastload.synth.config import Config, claim, shard_path
 from fastload.synth.files import whole, write_atomic

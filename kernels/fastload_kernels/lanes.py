@@ -11,15 +11,23 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract"})
 
 
 def _lanes() -> int:
-    """Floats that one permutation handles on this processor; 0 where there is none."""
-    features = binding.get_host_cpu_features()
+    """Floats that one permutation handles on this processor; 0 where there is none.
+
+    There is none either where Numba is told to compile for another processor or without AVX.
+    """
+    if config.CPU_NAME or config.CPU_FEATURES or not config.ENABLE_AVX:
+        return 0
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know the features of every processor that it runs on.
+        return 0
     if features.get("avx512f"):
         return 16
     return 8 if features.get("avx2") else 0
@@ -59,6 +67,8 @@ def _picked(
     count = taps.literal_value
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        if not LANES:  # Compiled all the same, but `near` then forms no groups to call it with.
+            return _context.get_dummy_value()
         line_at, index_at, weight_at, step, _, out_at = args
         floats, ints = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from fastload_kernels import View
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from fastload.recipe import Recipe
+from fastload_kernels import View
 from ssl4eo_train import distributed
 from ssl4eo_train.methods.common import (
     RADIOMETRY,

@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from fastload_kernels import View
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from fastload.recipe import Recipe
+from fastload_kernels import View
 from ssl4eo_train.methods import masks
 from ssl4eo_train.methods.common import (
     RADIOMETRY,

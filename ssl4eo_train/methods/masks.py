@@ -8,10 +8,10 @@ import math
 import numba
 import numpy as np
 import torch
-from fastload_kernels.philox import philox_numba, words
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastload_kernels.philox import philox_numba, words
 from ssl4eo_train.methods.method import Samples
 
 U64 = np.uint64

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fastload_kernels import View
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from fastload.recipe import Recipe
+from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods.common import RADIOMETRY, cosine, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from fastload_kernels import View
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fastload.recipe import Recipe
+from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods.common import RADIOMETRY, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Progress, Published, Samples, Settings

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fastload_kernels import VIEW_PARAMS, View
 
 from benchmarks import results
 from benchmarks.gpu import (
@@ -40,13 +39,9 @@ from benchmarks.gpu.supervise import Supervisor
 from benchmarks.gpu.timing import Work
 from benchmarks.machine import REPOSITORY
 from benchmarks.results import Comparison
-from fastload import DataLoader
-from fastload.engines.device import DeviceSide
-from fastload.engines.device_batch import DeviceAssembler
-from fastload.engines.device_decode import Decoder
-from fastload.engines.lane import Lane
+from fastload_kernels import VIEW_PARAMS, View
 from tests.fastload.host_codecs import HostCodecs
-from tests.kernels.cuda.host import HostDevice
+from tests.fastload.twin import OnHost, twin_queue
 
 pytestmark = pytest.mark.timeout(280)
 TINY = Options(
@@ -55,22 +50,8 @@ TINY = Options(
 )  # fmt: skip
 
 
-class OnHost(DataLoader):
-    """A loader whose device is the host."""
-
-    def _assembler(self) -> DeviceAssembler:
-        if self._side is None:
-            lane = Lane(torch.device("cpu"), HostDevice())
-            dali = self._engine_name == "dali"
-            decoder = Decoder(lane.runner, HostCodecs(), 0) if dali else None
-            self._side = DeviceSide(self._data, lane, decoder, self.device_cache)
-        report = Path(self.error_report)
-        return DeviceAssembler(self._side, self.seed, self.profile, self.on_error, report)
-
-
 def twin(options: Options = TINY) -> Bench:
-    lane = Lane(torch.device("cpu"), HostDevice())
-    return Bench(options, lane, HostCodecs(), OnHost, "shim")
+    return Bench(options, twin_queue(), HostCodecs(), OnHost, "shim")
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fastload_kernels import Scaling, View
 
 from benchmarks import check, ours
 from benchmarks.data import Shards
 from benchmarks.measure import Stream
 from fastload import Radiometry, Recipe
+from fastload_kernels import Scaling, View
 
 SIZE = 64
 BATCH = 2

@@ -9,7 +9,7 @@ import numcodecs.blosc
 import numpy as np
 import pytest
 
-from fastload.storage.frames import RAW, Streams
+from fastload.storage.blosc.frames import RAW, Streams
 from tests.fastload.host_codecs import decompressed
 from tests.kernels.cuda.test_shuffle import shuffled
 

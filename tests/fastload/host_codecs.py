@@ -6,8 +6,8 @@ import lz4.block
 import numpy as np
 import zstandard
 
-from fastload.engines.nvcomp import StreamTable
-from fastload.storage.frames import LZ4
+from fastload.engines.device.nvcomp import StreamTable
+from fastload.storage.blosc.frames import LZ4
 
 CANNOT_DECOMPRESS = 12
 
@@ -36,7 +36,7 @@ def decompressed(kind: int, data: bytes, size: int) -> bytes:
 
 
 class HostCodecs:
-    """A `fastload.engines.nvcomp.Codecs` on host memory, and at once.
+    """A `fastload.engines.device.nvcomp.Codecs` on host memory, and at once.
 
     It asks for temporary memory, overwrites it, and gives the same statuses as nvCOMP.
     """

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastload import SSL4EOS12, DataLoader, Radiometry, Recipe, View
-from fastload.engines.threads import THREAD_NAME
+from fastload.engines.workers import THREAD_NAME
 from fastload.synth import synth
 from tests.tolerances import assert_close
 
@@ -56,14 +57,30 @@ def dataset(
     )
 
 
+def chunks(
+    data: SSL4EOS12, sample: int, modality: str = "S2L1C", timestamps: Any = None
+) -> NDArray[np.void]:
+    """The chunks of some timestamps of a sample, all by default."""
+    wanted = np.zeros((1, data.modalities[modality].timestamps), bool)
+    wanted[0, slice(None) if timestamps is None else timestamps] = True
+    row = data.row_of(modality, sample)
+    return data.sources[modality].chunks(np.array([row]), wanted).rows
+
+
+def file_of(data: SSL4EOS12, chunk: np.void, modality: str = "S2L1C") -> Path:
+    """The file that holds a chunk."""
+    source = data.sources[modality]
+    return Path(source.store.path(source.files[chunk["file"]]))
+
+
 def damaged(target: Path, sample: int, modality: str = "S2L1C") -> Path:
     """A copy of the data with one byte changed in each chunk of a sample."""
     shutil.copytree(root(), target)
     whole = dataset()
-    for chunk in whole.layers[modality].chunks(sample, range(TIMESTAMPS)):
-        shard = target / "train" / modality / whole.layers[modality].shards.paths[chunk.shard].name
+    for chunk in chunks(whole, sample, modality):
+        shard = target / "train" / modality / file_of(whole, chunk, modality).name
         content = bytearray(shard.read_bytes())
-        content[chunk.offset + chunk.stored // 2] ^= 0x10
+        content[chunk["offset"] + chunk["stored"] // 2] ^= 0x10
         shard.write_bytes(content)
     return target
 

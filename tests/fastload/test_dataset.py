@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.data
-from fastload_kernels import draw, draw_bands, reference
 
 from fastload import SSL4EOS12, Radiometry, Recipe, View
 from fastload.seasons import season
+from fastload.storage.handles import HANDLES
+from fastload_kernels import draw, draw_bands, reference
 from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
+from tests.fastload.made import chunks
 
 TWO_DATES = Recipe(
     (
@@ -141,10 +143,9 @@ def test_only_the_drawn_timestamps_matter(tiny: Path, reopen: Open) -> None:
     """A view of timestamp 2 comes out although all other chunks are damaged."""
     expected = reopen(tiny)[0]["S2L1C"][2]
     path = make.shard(tiny)
-    layer = reopen(tiny).layers["S2L1C"]
     data = bytearray(path.read_bytes())
-    for chunk in layer.chunks(0, [0, 1, 3]):
-        data[chunk.offset + 20] ^= 0xFF
+    for chunk in chunks(reopen(tiny), 0, timestamps=[0, 1, 3]):
+        data[chunk["offset"] + 20] ^= 0xFF
     path.write_bytes(bytes(data))
     recipe = Recipe((View(size=24, timestamp=2),), Radiometry.quantile(0.0, 1000.0))
     got = reopen(tiny, recipe=recipe)[0]["S2L1C"][0]
@@ -200,18 +201,28 @@ def test_torchs_workers(tiny: Path, reopen: Open, start: str) -> None:
             assert make.same(got, make.pixels(f"S2L1C {i}"))
 
 
-def test_more_shards_than_maps_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastload.storage.shards.MOST_OPEN", 2)
+def test_more_shards_than_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastload.storage.handles.budget", lambda: 2)
     make.write(tmp_path, per_shard=1)
     ds = SSL4EOS12(tmp_path, progress=False)
-    layer = ds.layers["S2L1C"]
-    views = [layer.fetch(layer.chunks(i, [0])[0]) for i in range(len(ds))]
-    assert len(layer.shards._maps) <= 2
+    before = HANDLES.held()
     for _ in range(2):
         for i in range(len(ds)):
             assert make.same(ds.read("S2L1C", i), make.pixels(f"S2L1C {i}"))
-    # A view outlives the loader's interest in its map.
-    for i, view in enumerate(views):
-        chunk = layer.chunks(i, [0])[0]
-        raw = layer.shards.paths[i].read_bytes()[chunk.offset :][: chunk.stored]
-        assert bytes(view) == raw
+            assert HANDLES.held() <= max(2, before)
+    assert len(ds.sources["S2L1C"].store._opened) <= 2
+    del ds
+    assert HANDLES.held() <= before
+
+
+def test_a_dataset_with_another_recipe(tiny: Path, reopen: Open) -> None:
+    raw = reopen(tiny)
+    ds = raw.with_recipe(TWO_DATES)
+    assert raw.recipe is None
+    assert ds.recipe is TWO_DATES
+    expected = reopen(tiny, recipe=TWO_DATES)
+    for a, b in zip(ds[1]["S2L1C"], expected[1]["S2L1C"], strict=True):
+        assert torch.equal(a, b)
+    assert make.same(raw[1]["S2L1C"].numpy(), make.pixels("S2L1C 1"))
+    with pytest.raises(ValueError, match="25"):
+        raw.with_recipe(Recipe((View(size=25),), Radiometry.quantile(0.0, 1.0)))

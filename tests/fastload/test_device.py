@@ -2,6 +2,7 @@
 bookkeeping and kernels, run by a C++ compiler and by the public LZ4 and zstd libraries."""
 
 import shutil
+import time
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -11,32 +12,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fastload_kernels.reference import count
 
 from fastload import DataError, DataLoader, Recipe, View
-from fastload.engines import Engine
-from fastload.engines.dali import DaliEngine
-from fastload.engines.device import DeviceSide
-from fastload.engines.device_batch import DeviceAssembler
-from fastload.engines.device_decode import Decoder
-from fastload.engines.lane import Lane
-from fastload.engines.threads import ThreadEngine
+from fastload.engines import Options
+from fastload.engines.device.queue import DeviceQueue
+from fastload.engines.device.target import DeviceTarget
 from fastload.profile import Profile
-from tests.fastload.host_codecs import HostCodecs
+from fastload_kernels.reference import count
 from tests.fastload.made import (
     BOTH,
     LOCATIONS,
-    TIMESTAMPS,
     assert_like_torch,
     assert_same,
+    chunks,
     damaged,
     dataset,
+    file_of,
     indices,
     moco,
     root,
+    workers_alive,
 )
 from tests.fastload.test_loader_engines import CASES
-from tests.kernels.cuda.host import HostDevice
+from tests.fastload.twin import twin_engine
 
 pytestmark = pytest.mark.timeout(120)
 BATCH, SEED = 6, 6
@@ -46,20 +44,25 @@ class OnHost:
     """A loader whose device is the host."""
 
     def __init__(
-        self, data: Any, engine: str, cache_bytes: int = 0, on_error: str = "raise", depth: int = 2
+        self,
+        data: Any,
+        engine: str,
+        cache_bytes: int = 0,
+        on_error: str = "raise",
+        depth: int = 2,
+        workers: int = 2,
     ) -> None:
-        lane = Lane(torch.device("cpu"), HostDevice())
-        decoder = Decoder(lane.runner, HostCodecs(), 0) if engine == "dali" else None
-        self.side = DeviceSide(data, lane, decoder, cache_bytes)
         self.loader = DataLoader(data, BATCH, shuffle=True, seed=SEED)
-        self.profile, self.on_error = Profile(), on_error
-        self.engine: Engine = (
-            DaliEngine(2, depth, BATCH) if engine == "dali" else ThreadEngine(2, depth)
+        self.profile, self.depth, self.workers = Profile(), depth, workers
+        options = Options(
+            torch.device("cpu"), SEED, self.profile, BATCH, on_error, device_cache=cache_bytes
         )
+        self.engine = twin_engine(engine, data, options)
+        self.state = self.engine.target.state
 
     def epoch(self, epoch: int = 0) -> Iterator[dict[str, Any]]:
-        assembler = DeviceAssembler(self.side, SEED, self.profile, self.on_error)
-        return self.engine.run(assembler, epoch, self.loader.plan.steps(epoch).since(0))
+        steps = self.loader.plan.steps(epoch).since(0)
+        return self.engine.iterate(self.workers, self.depth, epoch, steps)
 
 
 def on_cpu(data: Any, epoch: int = 0, **more: Any) -> list[dict[str, Any]]:
@@ -112,7 +115,7 @@ def test_cached_samples_are_drawn_and_shown_without_reading(engine: str) -> None
                 assert_like_torch(mine, theirs, "float32", ["S2L1C"])
             read = loader.profile.summary()["bytes_in"] - before
             assert (read == 0) == (epoch > 0 and room == LOCATIONS)
-        assert loader.side.summary()["device_bytes"]["cache"] == room * sample
+        assert loader.state.summary()["device_bytes"]["cache"] == room * sample
 
 
 def test_cache_survives_an_iteration_that_was_given_up() -> None:
@@ -145,29 +148,37 @@ def test_batches_that_are_given_up_outlive_the_work_on_them(
 ) -> None:
     begun: list[weakref.ref[Any]] = []
     alive: list[bool] = []
-    allocate = DeviceAssembler.allocate
+    draw = DeviceTarget.draw
 
-    def noted(self: DeviceAssembler, batch: Any) -> Any:
-        begun.append(weakref.ref(batch))
-        return allocate(self, batch)
+    def noted(self: DeviceTarget, epoch: int, samples: Any) -> Any:
+        request = draw(self, epoch, samples)
+        begun.append(weakref.ref(request))
+        return request
 
-    monkeypatch.setattr(DeviceAssembler, "allocate", noted)
-    monkeypatch.setattr(Lane, "wait", lambda _: alive.extend(b() is not None for b in begun[1:3]))
+    monkeypatch.setattr(DeviceTarget, "draw", noted)
+    monkeypatch.setattr(
+        DeviceQueue, "wait", lambda _: alive.extend(b() is not None for b in begun[1:3])
+    )
     for _ in OnHost(dataset(moco()), engine, depth=2).epoch():
+        while len(begun) < 3:
+            time.sleep(0.001)
         break
-    assert alive == [True, True]
+    while not alive or workers_alive():  # an iterator that is dropped only tells its threads
+        time.sleep(0.001)
+    assert alive[:2] == [True, True]
 
 
 def behind_its_checksum(folder: Path) -> Any:
     """A dataset with frames that only a decoder finds damaged: those of sample 3."""
     path = damaged(folder, 3)
     data = dataset(moco(), path=path)
-    data.layers["S2L1C"].check_crc = False
-    chunk = data.layers["S2L1C"].chunks(3, [0])[0]
-    shard = data.layers["S2L1C"].shards.paths[chunk.shard]
+    data.sources["S2L1C"].check_crc = False
+    rows = chunks(data, 3)
+    shard = file_of(data, rows[0])
     content = bytearray(shard.read_bytes())
-    for each in data.layers["S2L1C"].chunks(3, range(TIMESTAMPS)):
-        content[each.offset + 60 : each.offset + each.stored] = b"\xff" * (each.stored - 60)
+    for row in rows:
+        start, stored = int(row["offset"]), int(row["stored"])
+        content[start + 60 : start + stored] = b"\xff" * (stored - 60)
     shard.write_bytes(content)
     return data
 
@@ -193,14 +204,14 @@ def test_damaged_pixels_do_not_stay_in_the_cache(tmp_path: Path) -> None:
         for epoch in range(2):
             with pytest.raises(DataError, match="damaged"):
                 list(loader.epoch(epoch))
-    assert not loader.side.cache.holds(3)
+    assert not loader.state.cache.holds(np.array([3]))[0]
 
 
 def test_shards_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "data"
     shutil.copytree(root(), path)
     data = dataset(moco(), path=path)
-    for shard in data.layers["S2L1C"].shards.paths:
+    for shard in (path / "train" / "S2L1C").glob("*.tar"):
         with shard.open("ab") as file:
             file.write(b"more")
     with pytest.raises(DataError, match="when it was indexed"):
@@ -212,7 +223,7 @@ def test_pixels_are_counted_as_the_reference_does() -> None:
     data = dataset(Recipe(views, moco().radiometry))
     loader = OnHost(data, "dali")
     seen = indices(list(loader.epoch()))
-    m, nodata = data.modalities["S2L1C"], float(data.layers["S2L1C"].specs[0].fill_value)
+    m, nodata = data.modalities["S2L1C"], data.modalities["S2L1C"].fill_value
     total = np.zeros(3, np.int64)
     for ids in seen:
         params = data.draw(np.array(ids), SEED, 0)
@@ -221,7 +232,7 @@ def test_pixels_are_counted_as_the_reference_does() -> None:
                 t = int(p["timestamp"])
                 for image in data.read("S2L1C", sample, range(m.timestamps) if t < 0 else [t]):
                     total += count(image, p, view, nodata=nodata)
-    found = loader.side.summary()["pixels"]
+    found = loader.state.summary()["pixels"]
     assert list(found.values()) == total.tolist()
 
 

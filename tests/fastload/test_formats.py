@@ -12,6 +12,7 @@ from numcodecs import LZMA, Blosc, Delta, GZip, Zlib, Zstd
 from fastload import SSL4EOS12, DataError
 from fastload.profile import Stages
 from tests.fastload import shardmaker as make
+from tests.fastload.made import chunks, file_of
 from tests.fastload.shardmaker import C, H, T, W
 
 CODECS = {
@@ -60,10 +61,9 @@ def check(root: Path, content: bytes, key: str = "0000003", **options: Any) -> S
 @pytest.mark.parametrize("modality", ["S2L2A", "S2RGB", "NDVI"])
 def test_real_samples_decode_as_zarr_reads_them(real: Path, modality: str) -> None:
     ds = SSL4EOS12(real, modalities=[modality], progress=False)
-    layer = ds.layers[modality]
     assert len(ds) == 10
     for i, key in enumerate(ds.keys):
-        path = layer.shards.paths[ds.shard_of[i]]
+        path = file_of(ds, chunks(ds, i, modality)[0], modality)
         store = make.store_of(path, key.decode())
         assert make.same(ds.read(modality, i), make.read_by_zarr(path, key.decode()))
         time = np.asarray(make.zarr.open_group(store, mode="r")["time"][...])
@@ -85,7 +85,7 @@ def test_real_modalities_join(real: Path) -> None:
 
 
 def cloud_masks(ds: SSL4EOS12, i: int) -> np.ndarray:
-    path = ds.layers["S2L2A"].shards.paths[ds.shard_of[i]]
+    path = file_of(ds, chunks(ds, i, "S2L2A")[0], "S2L2A")
     return make.zarr.open_group(make.store_of(path, ds.keys[i].decode()), mode="r")["cloud_mask"][:]
 
 
@@ -253,14 +253,14 @@ def test_only_needed_chunks_are_read(
 ) -> None:
     make.write(tmp_path, make=lambda i, m: make.sample(i, m, chunks=grid))
     ds = SSL4EOS12(tmp_path, progress=False)
-    layer = ds.layers["S2L1C"]
-    chunks = layer.chunks(4, chosen)
-    assert {c.grid for c in chunks} == needed(grid, chosen)
-    assert len({c.grid for c in chunks}) == len(chunks)
+    source, rows = ds.sources["S2L1C"], chunks(ds, 4, timestamps=chosen)
+    cells = [tuple(map(int, np.unravel_index(c["cell"], source.spec(4).grid))) for c in rows]
+    assert set(cells) == needed(grid, chosen)
+    assert len(set(cells)) == len(rows)
     store = make.store_of(make.shard(tmp_path, number=2), "0000004")
-    expected = sum(len(store["bands/" + ".".join(map(str, c.grid))]) for c in chunks)
+    expected = sum(len(store["bands/" + ".".join(map(str, cell))]) for cell in cells)
     out, stages = np.empty((len(chosen), C, H, W), np.int16), Stages()
-    layer.decode(4, chosen, chunks, [layer.fetch(c) for c in chunks], out, stages)
+    source.read(4, chosen, out, stages)
     assert stages.bytes_in == expected
     assert stages.bytes_out == out.nbytes
     assert make.same(out, make.pixels("S2L1C 4")[chosen])

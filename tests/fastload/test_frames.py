@@ -4,7 +4,7 @@ import numcodecs.blosc
 import numpy as np
 import pytest
 
-from fastload.storage.frames import LZ4, RAW, ZSTD, Reasons, parse
+from fastload.storage.blosc.frames import LZ4, RAW, ZSTD, Reasons, parse
 from tests.fastload import frame_maker as make
 
 FIELDS = {"version": 0, "versionlz": 1, "flags": 2, "typesize": 3,

@@ -17,6 +17,7 @@ from fastload import SSL4EOS12, DataError
 from fastload.storage import index as storage_index
 from fastload.storage.index import FILE, Index, load, merge, open_index, save
 from fastload.storage.scan import scan
+from fastload.storage.store import Local
 from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
 
@@ -28,7 +29,7 @@ class Spy(Executor):
         self.scanned: list[str] = []
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        self.scanned.append(args[0].name)
+        self.scanned.append(args[1])
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -48,12 +49,12 @@ def folder(root: Path) -> Path:
 def scanned(root: Path) -> list[str]:
     """What opening scans."""
     spy = Spy()
-    open_index(folder(root), spy)
+    open_index(Local(folder(root)), spy)
     return spy.scanned
 
 
 def all_keys(root: Path) -> list[str]:
-    return [k.decode() for k in open_index(folder(root), Spy()).key]
+    return [k.decode() for k in open_index(Local(folder(root)), Spy()).key]
 
 
 def check_pixels(ds: SSL4EOS12) -> None:
@@ -75,14 +76,14 @@ def test_built_once_then_loaded(tiny: Path) -> None:
 def test_rows_are_what_the_shards_hold(tiny: Path, reopen: Open) -> None:
     ds = reopen(tiny)
     assert [k.decode() for k in ds.keys] == list(make.KEYS)
-    np.testing.assert_array_equal(ds.shard_of, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(ds.group, [0, 0, 0, 1, 1, 1])
     for i in range(len(ds)):
         np.testing.assert_array_equal(ds.times(i), make.dates(i, make.T))
     check_pixels(ds)
 
 
 def test_loaded_by_memory_map(tiny: Path) -> None:
-    open_index(folder(tiny), Spy())
+    open_index(Local(folder(tiny)), Spy())
     tracemalloc.start()
     index = load(folder(tiny) / FILE)
     taken, _ = tracemalloc.get_traced_memory()
@@ -170,7 +171,7 @@ def test_timestamps_of_tars_may_differ_in_the_index(tmp_path: Path) -> None:
     make.write_tar(make.shard(tmp_path), {"a": make.sample(1)})
     two = make.zipped(make.group(make.pixels(1, (2, 3, 24, 24))))
     make.write_tar(make.shard(tmp_path, number=2), {"b": two})
-    index = open_index(folder(tmp_path))
+    index = open_index(Local(folder(tmp_path)))
     assert index.time.shape == (2, 4)
     np.testing.assert_array_equal(index.time[1, :2], make.dates(0, 2))
     assert (index.time[1, 2:] == np.iinfo(np.int64).min).all()
@@ -204,7 +205,7 @@ def in_place(path: Path, at: int, value: int) -> None:
         lambda data: b"PK" + data[2:],
         lambda data: data[:8] + b"\xff" * 8 + data[16:],
         lambda data: data[:40] + b"}" + data[41:],
-        lambda data: data.replace(b'"version": 2', b'"version": 9'),
+        lambda data: data.replace(b'"version": 3', b'"version": 9'),
         lambda data: b"\0" * len(data),
     ],
     ids=range(10),
@@ -314,7 +315,7 @@ FORK = multiprocessing.get_context("fork")
 def open_together(root: Path, barrier: Any, results: Any) -> None:
     barrier.wait(20)
     spy = Spy()
-    index = open_index(folder(root), spy)
+    index = open_index(Local(folder(root)), spy)
     results.put((spy.scanned, index.key.tolist(), index.chunks.tobytes()))
 
 
@@ -338,14 +339,14 @@ def build_half(root: Path) -> None:
     """Save after the first shard, then hang in the second."""
     real = storage_index.scan
 
-    def slow(path: Path) -> Any:
-        if path.name in names(2):
+    def slow(store: Local, name: str, size: int) -> Any:
+        if name in names(2):
             time.sleep(60)
-        return real(path)
+        return real(store, name, size)
 
     storage_index.scan = slow
     storage_index._SAVE_EVERY_S = 0.0
-    open_index(folder(root))
+    open_index(Local(folder(root)))
 
 
 @pytest.mark.timeout(60)
@@ -426,9 +427,9 @@ def test_no_folder_and_no_shards(tmp_path: Path, reopen: Open) -> None:
 
 
 def built(path: Path) -> Index:
-    stat, samples = path.stat(), scan(path)
-    shard = storage_index.Shard(path.name, stat.st_size, stat.st_mtime_ns, len(samples))
-    return storage_index.part(shard, samples)
+    store = Local(path.parent)
+    stat = store.list()[path.name]
+    return storage_index.part(path.name, stat, scan(store, path.name, stat.size))
 
 
 def test_saved_and_loaded(tiny: Path, tmp_path: Path) -> None:
@@ -443,7 +444,7 @@ def test_saved_and_loaded(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_an_index_pickles_as_a_place(tiny: Path, reopen: Open) -> None:
-    index = reopen(tiny).layers["S2L1C"].index
+    index = reopen(tiny).sources["S2L1C"].index
     data = pickle.dumps(index)
     assert len(data) < 500
     np.testing.assert_array_equal(pickle.loads(data).chunks, index.chunks)

@@ -33,7 +33,7 @@ KEYS = list(make.KEYS)
 def test_identical_keys_are_not_permuted(tmp_path: Path, reopen: Open) -> None:
     ds = reopen(two(tmp_path, KEYS, KEYS), modalities=PAIR)
     check(ds, KEYS)
-    assert all(layer.rows is None for layer in ds.layers.values())
+    assert all(rows is None for rows in ds.rows.values())
 
 
 def test_permuted_keys_follow_the_first(tmp_path: Path, reopen: Open) -> None:
@@ -57,7 +57,7 @@ def test_place_and_shard_follow_the_first(tmp_path: Path, reopen: Open) -> None:
     ds = reopen(tmp_path, modalities=PAIR[::-1])
     np.testing.assert_array_equal(ds.lon, [5, 4, 3, 2, 1, 0])
     np.testing.assert_array_equal(ds.lat, [-5, -4, -3, -2, -1, 0])
-    np.testing.assert_array_equal(ds.shard_of, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(ds.group, [0, 0, 1, 1, 2, 2])
 
 
 @pytest.mark.parametrize(

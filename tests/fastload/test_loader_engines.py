@@ -4,10 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 import torch
 
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
-from fastload.engines.threads import THREAD_NAME, stop
+from fastload.engines.workers import Workers
 from tests.fastload.made import (
     BOTH,
     ENGINES,
@@ -166,7 +164,7 @@ def test_threads_end_with_the_iteration(engine: Any) -> None:
     assert not workers_alive()
     for _ in loader:
         break
-    assert not workers_alive()
+    until(lambda: not workers_alive())  # an iterator that is dropped only tells its threads
     iterator = iter(loader)
     next(iterator)
     iterator.close()
@@ -190,8 +188,8 @@ def test_threads_end_when_the_iterator_is_collected(engine: Any) -> None:
 
 def test_an_iterator_may_be_collected_in_a_worker() -> None:
     """A worker that waited for itself would raise, or wait for ever."""
-    pool = ThreadPoolExecutor(2, thread_name_prefix=THREAD_NAME)
-    pool.submit(stop, pool).result(timeout=20)
+    workers = Workers(2)
+    workers.share(1, lambda _: workers.cancel()).wait()
     until(lambda: not workers_alive())
 
 
@@ -220,7 +218,7 @@ def test_an_exception_in_the_consumer(engine: Any, error: type[BaseException]) -
 
     with pytest.raises(error):
         consume()
-    assert not workers_alive()
+    until(lambda: not workers_alive())
     state = loader.state_dict()
     assert (state["epoch"], state["step"]) == (0, 3)
     fresh = DataLoader(data, 2, num_workers=2, engine=engine, shuffle=True)
@@ -445,4 +443,4 @@ def test_loading_leaves_global_settings_alone() -> None:
     for engine in ENGINES:
         list(islice(DataLoader(dataset(moco()), 4, True, num_workers=2, engine=engine), 2))
     assert picture() == before
-    assert not [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]
+    until(lambda: not workers_alive())

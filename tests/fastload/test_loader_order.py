@@ -130,7 +130,7 @@ def test_block_shuffle(engine: Any, window: int) -> None:
         assert seen == loader.order(epoch).tolist()
         assert sorted(seen) == list(range(LOCATIONS))
         # At no time are more shards in use than the window says.
-        shards = data.shard_of[seen].tolist()
+        shards = data.group[seen].tolist()
         first = [shards.index(s) for s in shards]
         last = [len(shards) - 1 - shards[::-1].index(s) for s in shards]
         for at in range(LOCATIONS):

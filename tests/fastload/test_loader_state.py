@@ -9,8 +9,8 @@ from tests.fastload.made import (
     BOTH,
     ENGINES,
     LOCATIONS,
-    TIMESTAMPS,
     assert_same,
+    chunks,
     dataset,
     flat,
     global_batches,
@@ -179,10 +179,9 @@ def test_the_newest_iterator_moves_the_position() -> None:
 
 def stored(data: Any, samples: list[int]) -> int:
     return sum(
-        chunk.stored
-        for layer in data.layers.values()
+        int(chunks(data, sample, name)["stored"].sum())
+        for name in data.modalities
         for sample in samples
-        for chunk in layer.chunks(sample, range(TIMESTAMPS))
     )
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from fastload_kernels.philox import ORDER, words
 
 from fastload.plan import Plan
+from fastload_kernels.philox import ORDER, words
 
 pytestmark = pytest.mark.timeout(60)
 

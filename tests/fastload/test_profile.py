@@ -8,13 +8,13 @@ import pytest
 
 from fastload import DataLoader
 from fastload.profile import Profile, verdict
-from tests.fastload.made import BOTH, ENGINES, LOCATIONS, TIMESTAMPS, dataset, moco
+from tests.fastload.made import BOTH, ENGINES, LOCATIONS, chunks, dataset, moco
 
 pytestmark = pytest.mark.timeout(60)
 
 KEYS = {
     "seconds", "elapsed", "bytes_in", "bytes_out", "samples", "batches", "errors", "replaced",
-    "error_report", "verdict", "engine", "workers",
+    "error_report", "verdict", "engine", "workers", "storage_errors",
 }  # fmt: skip
 SECONDS = {"read", "decode", "copy", "views", "wait_for_consumer", "consumer_waiting"}
 
@@ -35,10 +35,9 @@ def test_counts_are_right(engine: Any, workers: int) -> None:
     check(loader.stats())
     assert loader.stats()["verdict"] == "nothing delivered yet"
     packed = sum(
-        chunk.stored
-        for layer in data.layers.values()
+        int(chunks(data, sample, name)["stored"].sum())
+        for name in BOTH
         for sample in range(LOCATIONS)
-        for chunk in layer.chunks(sample, range(TIMESTAMPS))
     )
     for epoch in (1, 2, 3):
         unpacked = sum(batch[name].nbytes for batch in loader for name in BOTH)
@@ -61,7 +60,7 @@ def test_only_the_dates_that_views_need_are_read() -> None:
         for b, sample in enumerate(batch["index"].tolist()):
             dates = data.times(sample).tolist()
             views = sorted({dates.index(batch["time"][v][b]) for v in (0, 1)})
-            needed += sum(chunk.stored for chunk in data.layers["S2L1C"].chunks(sample, views))
+            needed += int(chunks(data, sample, timestamps=views)["stored"].sum())
     assert loader.stats()["bytes_in"] == needed
 
 

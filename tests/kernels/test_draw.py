@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
 from fastload_kernels.view import _exp
 

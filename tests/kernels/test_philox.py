@@ -3,8 +3,8 @@
 import numba
 import numpy as np
 import pytest
-from fastload_kernels.philox import choice, philox, philox_numba, uniform, words
 
+from fastload_kernels.philox import choice, philox, philox_numba, uniform, words
 from tests.kernels.cuda.devices import PLACES
 
 # Random123's kat_vectors for philox4x32-10: counter, key, result.

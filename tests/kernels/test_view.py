@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from fastload_kernels import VIEW_PARAMS, Scaling, View, cpu, reference
 from fastload_kernels.resample import blur_radius, gaussian, taps
-
 from tests.kernels.cuda.devices import PLACES
 from tests.kernels.cuda.one_view import on_device
 from tests.tolerances import assert_close

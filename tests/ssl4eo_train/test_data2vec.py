@@ -10,10 +10,10 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from fastload_kernels.philox import choice, uniform, words
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fastload_kernels.philox import choice, uniform, words
 from ssl4eo_train import distributed
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import Progress, Samples, data2vec, masks

@@ -8,9 +8,9 @@ import timm
 import torch
 import torch.nn.functional as F
 import yaml
-from fastload_kernels import draw
 from torch import Tensor, nn
 
+from fastload_kernels import draw
 from ssl4eo_train import distributed, sync_norm
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import Progress, Samples, Settings, dino

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from fastload_kernels import View
 from torch import Tensor, nn
 
 import fastload
 from fastload.synth import synth
+from fastload_kernels import View
 from ssl4eo_train import data, knn
 from ssl4eo_train.config import Config, resolve
 from ssl4eo_train.distributed import World

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from fastload_kernels import View, draw
 from torch import Tensor, nn
 
+from fastload_kernels import View, draw
 from ssl4eo_train import distributed
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import Progress, Samples, Settings, seco

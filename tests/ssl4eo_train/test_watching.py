@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fastload_kernels import Scaling
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import fastload
 from fastload.synth import synth
+from fastload_kernels import Scaling
 from ssl4eo_train import data, knn, watching
 from ssl4eo_train.__main__ import main
 from ssl4eo_train.config import Config, resolve

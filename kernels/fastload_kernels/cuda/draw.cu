@@ -1,5 +1,5 @@
-// `fastload_kernels.draw` and `fastload_kernels.draw_bands`, one thread a record, with the same bits: doubles, the
-// same operations in the same order, nothing fused.
+// `fastload_kernels.draw` and `fastload_kernels.draw_bands`, one thread a record, with the same
+// bits: doubles, the same operations in the same order, nothing fused.
 
 #include "params.cuh"
 #include "philox.cuh"

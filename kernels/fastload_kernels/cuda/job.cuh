@@ -3,18 +3,18 @@
 #include "params.cuh"
 #include "portable.cuh"
 
-// One view of the launch: the record `JOB` of `kernels/fastload_kernels/cuda/view.py`.
+// One view of the launch: the record `JOB` of `kernels/fastload_kernels/cuda/planning.py`.
 struct Job {
-  u64 out;                         // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
-  int column;                      // in params [N, V]
-  int height, width, cubic;        // of the output
-  int frames, first_frame;         // timestamps of a sample; how many the views before it have
-  int rows, columns;               // of a tile, before a transpose
-  int strips, tiles, first_block;  // tiles of a plane: down, across; blocks of the views before
-  int span;                        // most source rows that four output rows need
+  u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
+  int column;                       // in params [N, V]
+  int height, width, cubic;         // of the output
+  int timestamps, first_timestamp;  // of a sample; how many the views before it have
+  int rows, columns;                // of a tile, before a transpose
+  int strips, tiles, first_block;   // tiles of a plane: down, across; blocks of the views before
+  int span;                         // most source rows that four output rows need
 };
 
-// Radiometry of one band: the record `BAND`.
+// Radiometry of one band: the record `BAND` of `kernels/fastload_kernels/cuda/view.py`.
 struct Band {
   float offset, scale, low, high, nodata;
 };
@@ -49,18 +49,18 @@ __device__ inline float scaled(float raw, const Band& band) {
   return clip((raw - band.offset) * band.scale, band.low, band.high);
 }
 
-// The crop's first pixel in the first band of the sample's timestamp.
+// The crop's first pixel in the first band; at the given timestamp for a view of all.
 template <typename T>
 __device__ const T* crop_of(const u64* planes, const Params& p, const Source& source, i64 n,
-                            int frame) {
-  const int t = p.timestamp < 0 ? frame : p.timestamp;
+                            int timestamp) {
+  const int t = p.timestamp < 0 ? timestamp : p.timestamp;
   return in_global((const T*)planes[n * source.T + t]) + (i64)p.top * source.W + p.left;
 }
 
 // Which tile of which view a block of a sample makes.
 struct Place {
   const Job* job;
-  int frame, strip, tile;
+  int timestamp, strip, tile;
 };
 
 __device__ inline Place placed(const Job* jobs, int count, int block) {

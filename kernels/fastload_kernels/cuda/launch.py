@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload_kernels.cuda.shared_memory import Limits, SharedMemory
+
 Defines = tuple[tuple[str, str], ...]
 
 OPTIONS = ("--std=c++17", "--fmad=false")
@@ -21,7 +23,7 @@ so that the bits do not depend on what a compiler likes to fuse."""
 
 MOST_ARGUMENTS = 16
 _FOLDER = Path(__file__).parent
-_DEFAULT_SHARED = 48 * 1024  # more has to be asked for, function by function
+_limits = Limits(lambda device: SharedMemory.of(device).per_block)
 
 
 class Tensor(Protocol):
@@ -65,7 +67,7 @@ class Device(Protocol):
             args: addresses and 64-bit integers, in the kernel's order. What they point to must live
                 until the kernel has run.
             defines: macros, name and value.
-            shared: bytes of dynamic shared memory.
+            shared: bytes of dynamic shared memory, at most `SharedMemory.dynamic`.
         """
 
 
@@ -97,8 +99,8 @@ class CudaDevice:
             return
         function = _function(source, kernel, defines)
         values = tuple(np.int64(number) for number in numbers(args))
-        if shared > _DEFAULT_SHARED:
-            function.max_dynamic_shared_size_bytes = shared
+        if shared:
+            _limits.lift(function, cupy.cuda.runtime.getDevice())
         if self.stream is None:
             function((grid,), (block,), values, shared_mem=shared)
             return

@@ -29,7 +29,7 @@ __device__ float total_weight(const Axis& axis, int i) {
 }
 
 // A thread's share of the weighted sum over one band of the crop: four rows of a column at a time.
-__device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, i64 W,
+__device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, int W,
                                const float* row, const float* column, const Band band) {
   const Divider columns(p.width);
   double total = 0;
@@ -39,7 +39,8 @@ __device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, i
     float sum = 0;
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const float value = scaled(load(at[min(4 * q + r, p.height - 1) * W + x]), band);
+      const u32 place = min(4 * q + r, p.height - 1) * W + x;
+      const float value = scaled(load(at[place]), band);
       if (present(row[4 * q + r])) sum = fmaf(row[4 * q + r], value, sum);
     }
     total += (double)column[x] * sum;
@@ -58,17 +59,17 @@ __device__ double block_sum(double* sums, double own) {
   return sums[0];
 }
 
-// means[n, frame, c]; `parts` blocks share the bands of a view. keep may be null.
+// means[n, timestamp, c]; `parts` blocks share the bands of a view. keep may be null.
 extern "C" __global__ void __launch_bounds__(256)
-    measure(const Job* jobs, i64 job_count, i64 frames, i64 parts, const u64* planes,
+    measure(const Job* jobs, i64 job_count, i64 timestamps, i64 parts, const u64* planes,
             const Params* params, const u8* keep, const Band* bands, float* means, i64 V, i64 T,
             i64 C, i64 H, i64 W) {
   DYNAMIC_SHARED(memory);
   const Source source = {V, T, C, H, W};
-  const i64 n = blockIdx.x / (frames * parts), part = blockIdx.x % parts;
-  const int place = (int)(blockIdx.x / parts % frames);
+  const i64 n = blockIdx.x / (timestamps * parts), part = blockIdx.x % parts;
+  const int place = (int)(blockIdx.x / parts % timestamps);
   int j = 0;
-  while (j + 1 < job_count && jobs[j + 1].first_frame <= place) ++j;
+  while (j + 1 < job_count && jobs[j + 1].first_timestamp <= place) ++j;
   const Job& job = jobs[j];
   const i64 record = n * V + job.column;
   const Params p = params[record];
@@ -84,13 +85,13 @@ extern "C" __global__ void __launch_bounds__(256)
   }
   for (int i = threadIdx.x; i < p.width; i += blockDim.x) column[i] = total_weight(across, i);
   __syncthreads();
-  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place - job.first_frame);
+  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place - job.first_timestamp);
   for (i64 c = part; c < C; c += parts) {
     if (keep && !keep[record * C + c] && !p.gray) continue;
-    const double own = weighted_sum(crop + c * H * W, p, W, row, column, bands[c]);
+    const double own = weighted_sum(crop + c * H * W, p, (int)W, row, column, bands[c]);
     const double total = block_sum(sums, own);
     if (threadIdx.x == 0) {
-      means[(n * frames + place) * C + c] = (float)(total / ((double)job.height * job.width));
+      means[(n * timestamps + place) * C + c] = (float)(total / ((double)job.height * job.width));
     }
     __syncthreads();
   }

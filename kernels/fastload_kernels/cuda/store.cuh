@@ -10,12 +10,13 @@ __device__ inline void convert(float value, Bfloat& out) { out.bits = float_to_b
 // will lie in the output. A pixel's place is the sum of its steps.
 struct Canvas {
   OUTPUT* at;
-  i64 band_step;
+  int band_step;
   int row_step, column_step;  // of the tile, before a transpose
 
   __device__ static Canvas whole(OUTPUT* out, const Tile& tile, bool transpose, i64 h, i64 w) {
     const int row = transpose ? 1 : (int)w, column = transpose ? (int)w : 1;
-    return {out + tile.down.start * (i64)row + tile.across.start * (i64)column, h * w, row, column};
+    OUTPUT* const first = out + tile.down.start * (i64)row + tile.across.start * (i64)column;
+    return {first, (int)(h * w), row, column};
   }
 
   __device__ static Canvas staged(OUTPUT* memory, const Tile& tile, bool transpose, int C) {
@@ -26,7 +27,7 @@ struct Canvas {
   // other, or side by side.
   __device__ void put(const Quad<OUTPUT>& pixels, int y, int x, i64 band, bool below,
                       int count) const {
-    OUTPUT* const first = at + band * band_step + (y * row_step + x * column_step);
+    OUTPUT* const first = at + band * (i64)band_step + (y * row_step + x * column_step);
     const int step = below ? row_step : column_step;
     if (step == 1 && count >= 4 && (u64)first % sizeof(pixels) == 0) {
       *(Quad<OUTPUT>*)first = pixels;

@@ -1,4 +1,4 @@
-// The tables of a block, in shared memory.
+// The tables of a block, in shared memory. Define: COUNT, 0 or 1, whether bad pixels are counted.
 //
 // Down: groups of four output rows. A group is a weighted sum of the source rows that it touches,
 // taps and vertical blur in one. Across: the taps of each output column, and of those that the
@@ -54,10 +54,10 @@ struct Tile {
   float *mid, *line;              // summed down: [rows][pitch]; also taken across: [][line_pitch]
   int *tap_row, *tap_place;       // source row of a tap, place of its source column: [reach][taps]
   float *down_tap, *across_tap;   // its weight
-  int *column_at, *column_near;   // of a place: its source column; how many outputs are nearest
+  int *column_at, *column_near;   // of a place: its source column; to COUNT, outputs nearest to it
   int *first_row, *count;         // of a group: its first source row, or -1 for own ones; how many
-  u32* row_at;                    // where they start in the crop
-  int* row_near;                  // how many outputs are nearest
+  u32* row_at;                    // where they start in the crop, in bytes
+  int* row_near;                  // to COUNT, how many outputs are nearest
   Four* row_weight;               // their weights in the four rows; all three [groups][span]
   float* bell;                    // the blur: [2 radius + 1]
   Four* bell4;                    // the blur of four neighbouring columns: [4 + 2 radius]
@@ -87,18 +87,18 @@ struct Tile {
     tap_place = arena.take<int>(across_taps);
     across_tap = arena.take<float>(across_taps);
     column_at = arena.take<int>(places);
-    column_near = arena.take<int>(places);
+    column_near = arena.take<int>(COUNT ? places : 0);
     first_row = arena.take<int>(groups);
     count = arena.take<int>(groups);
     row_at = arena.take<u32>(groups * span);
-    row_near = arena.take<int>(groups * span);
+    row_near = arena.take<int>(COUNT ? groups * span : 0);
     row_weight = arena.take<Four>(groups * span);
     bell = arena.take<float>(2 * radius + 1);
     bell4 = arena.take<Four>(4 + 2 * radius);
   }
 
-  // Fills the tables; `share` scales all weights.
-  __device__ void build(int source_width, float sigma, float share) {
+  // Fills the tables; a source row has `row_bytes`, and `share` scales all weights.
+  __device__ void build(u32 row_bytes, float sigma, float share) {
     list_rows();
     list_columns(share);
     for (int d = threadIdx.x; d < 2 * radius + 1; d += blockDim.x) {
@@ -107,7 +107,8 @@ struct Tile {
     __syncthreads();
     list_sources();
     __syncthreads();
-    weigh(source_width);
+    weigh(row_bytes);
+    if (COUNT) count_nearest();
     __syncthreads();
   }
 
@@ -130,7 +131,7 @@ struct Tile {
     }
     for (int i = threadIdx.x; i < places; i += blockDim.x) {
       if (!own_places) column_at[i] = first_column + i;
-      column_near[i] = 0;
+      if (COUNT) column_near[i] = 0;
     }
   }
 
@@ -143,21 +144,26 @@ struct Tile {
         count[g] = own;
       }
     }
-    for (int i = threadIdx.x; i < groups * span; i += blockDim.x) row_near[i] = 0;
+    if (COUNT) {
+      for (int i = threadIdx.x; i < groups * span; i += blockDim.x) row_near[i] = 0;
+    }
     for (int i = threadIdx.x; i < 4 * (4 + 2 * radius); i += blockDim.x) {
       const int d = i / 4 - i % 4;
       bell4[i / 4].v[i % 4] = d >= 0 && d <= 2 * radius ? bell[d] : ABSENT;
     }
   }
 
-  __device__ void weigh(int source_width) {
+  __device__ void weigh(u32 row_bytes) {
     for (int i = threadIdx.x; i < groups * span * 4; i += blockDim.x) {
       const int g = i / 4 / span, k = i / 4 % span;
       if (k >= count[g]) continue;
       row_weight[i / 4].v[i % 4] = composed(g, i % 4, k);
       const int own = tap_row[4 * g * down.axis.taps + (first_row[g] < 0 ? k : 0)];
-      row_at[i / 4] = (first_row[g] < 0 ? own : first_row[g] + k) * source_width;
+      row_at[i / 4] = (first_row[g] < 0 ? own : first_row[g] + k) * row_bytes;
     }
+  }
+
+  __device__ void count_nearest() {
     for (int y = threadIdx.x; y < down.size; y += blockDim.x) {
       const int nearest = down.axis.nearest(down.output(y + radius));
       const int row = source_row(y / 4, (y + radius) * down.axis.taps + nearest);

@@ -7,14 +7,17 @@ were drawn on the device need not be known on the host.
 import math
 from dataclasses import dataclass
 
+from fastload_kernels.cuda.shared_memory import STATIC, SharedMemory
 from fastload_kernels.resample import blur_radius
 from fastload_kernels.view import View, central_box
 
 BLOCK = 256
 """Threads of a block."""
 LINE_GROUPS = 4  # as in tile.cuh
-_BUDGETS = ((48 << 10, 1.0), (100 << 10, 1.3), (200 << 10, 1.8))
-"""Bytes of shared memory, and how much dearer work gets with so few blocks on a multiprocessor."""
+MOST_BLOCKS = 4
+"""That a multiprocessor runs at a time, by the launch bounds in view.cu."""
+_DEARER = (math.inf, 1.8, 1.3, 1.1, 1.0)
+"""By the number of blocks on a multiprocessor, how much dearer work is with so few. Estimates."""
 _OVERHEAD = 2 * BLOCK  # of a tile and band, in items of work: barriers and the start of loops
 
 
@@ -77,32 +80,38 @@ class Tile:
     """Bytes of shared memory."""
 
 
-def choose(bounds: Bounds, pixel_bytes: int) -> Tile:
+def choose(bounds: Bounds, pixel_bytes: int, memory: SharedMemory) -> Tile:
     """The cheapest tile of a view.
 
     Args:
         bounds: of the view.
         pixel_bytes: what a finished pixel of all bands takes in shared memory; 0 where each band is
             stored by itself.
+        memory: of the device.
 
     Raises:
-        ValueError: where even the smallest tile does not fit into shared memory.
+        ValueError: where even the smallest tile does not fit into a block's shared memory.
     """
     h, w = bounds.view.shape
-    best, least = None, math.inf
-    for rows in _parts(h, 4):
-        for columns in _parts(w, 8):
-            tile = _tile(bounds, rows, columns, pixel_bytes)
-            factor = next((f for budget, f in _BUDGETS if tile.shared <= budget), math.inf)
-            cost = factor * _items(bounds, rows, columns)
-            if cost < least:
-                best, least = tile, cost
-    if best is None:
+    tiles = [
+        _tile(bounds, rows, columns, pixel_bytes)
+        for rows in _parts(h, 4)
+        for columns in _parts(w, 8)
+    ]
+    best = min(tiles, key=lambda tile: _cost(bounds, tile, memory))
+    if best.shared > memory.dynamic:
+        least = min(tile.shared for tile in tiles) + STATIC
         raise ValueError(
-            f"View.size {bounds.view.size}: no tile of it fits into {_BUDGETS[-1][0]} bytes of "
-            f"shared memory (crops of up to {bounds.crop}, {pixel_bytes} bytes a pixel)"
+            f"View.size {bounds.view.size}: no tile of it fits into the {memory.per_block} bytes "
+            f"of shared memory that a block may have, the smallest takes {least} "
+            f"(crops of up to {bounds.crop}, {pixel_bytes} bytes a pixel)"
         )
     return best
+
+
+def _cost(bounds: Bounds, tile: Tile, memory: SharedMemory) -> float:
+    blocks = min(memory.blocks(tile.shared), MOST_BLOCKS)
+    return _DEARER[blocks] * _items(bounds, tile.rows, tile.columns)
 
 
 def _parts(n: int, unit: int) -> list[int]:

@@ -36,7 +36,17 @@ __device__ inline void store8(u8* to, u64 word) {
   }
 }
 
-// Byte i of the result has in bit k what byte k has in bit i. Source: Warren, Hacker's Delight, 7-3.
+__device__ inline void store16(u8* to, u64 low, u64 high) {
+  if (((u64)to & 15) == 0) {
+    store_aligned16(to, low, high);
+  } else {
+    store8(to, low);
+    store8(to + 8, high);
+  }
+}
+
+// Byte i of the result has in bit k what byte k has in bit i. Source: Warren, Hacker's Delight,
+// 7-3.
 __device__ inline u64 transposed(u64 x) {
   u64 t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AA;
   x ^= t ^ (t << 7);
@@ -61,16 +71,32 @@ __device__ void gather(const Move& row, const u8* src, i64 n, i64 g, u64 (&plane
   }
 }
 
+// The same eight elements as they follow each other.
 template <int T>
-__device__ void scatter(const u64 (&planes)[T], u8* dst) {
+__device__ void interleave(const u64 (&planes)[T], u64* words) {
   for (int j = 0; j < T; ++j) {
     u64 word = 0;
     for (int i = 0; i < 8; ++i) {
       const int q = 8 * j + i;
       word |= (planes[q % T] >> 8 * (q / T) & 0xFF) << 8 * i;
     }
-    store8(dst + 8 * j, word);
+    words[j] = word;
   }
+}
+
+// `GROUPS` times eight elements, from number 8 * g on.
+template <int T, int GROUPS>
+__device__ void move_groups(const Move& row, const u8* src, u8* dst, i64 n, i64 g) {
+  constexpr int WORDS = GROUPS * T;
+  u64 words[WORDS];
+  for (int i = 0; i < GROUPS; ++i) {
+    u64 planes[T];
+    gather<T>(row, src, n, g + i, planes);
+    interleave<T>(planes, words + T * i);
+  }
+  u8* const to = dst + 8 * T * g;
+  if (WORDS == 1) store8(to, words[0]);
+  for (int j = 0; j + 1 < WORDS; j += 2) store16(to + 8 * j, words[j], words[j + 1]);
 }
 
 // What is left behind the last eight elements, never elements shuffled by bits. Bytes that make no
@@ -82,23 +108,24 @@ __device__ void rest(i64 size, const u8* src, u8* dst, i64 n, i64 g) {
 
 template <int T>
 __device__ void move_piece(const Move& row, i64 piece, u64 scratch) {
-  const u8* const src = (const u8*)placed(row.src, scratch);
-  u8* const dst = (u8*)placed(row.dst, scratch);
-  const i64 n = row.size / T, groups = PIECE / (8 * T);
-  for (i64 k = threadIdx.x; k < groups; k += blockDim.x) {
-    const i64 g = piece * groups + k;
-    if (8 * g + 8 <= n) {
-      u64 planes[T];
-      gather<T>(row, src, n, g, planes);
-      scatter<T>(planes, dst + 8 * T * g);
-    } else if (g == n / 8) {
-      rest<T>(row.size, src, dst, n, g);
+  constexpr int STEP = T == 1 ? 2 : 1;  // groups that fill 16 bytes at least
+  const u8* const src = in_global((const u8*)placed(row.src, scratch));
+  u8* const dst = in_global((u8*)placed(row.dst, scratch));
+  const i64 n = row.size / T, whole = n / 8, groups = PIECE / (8 * T);
+  for (i64 k = STEP * threadIdx.x; k < groups; k += STEP * blockDim.x) {
+    i64 g = piece * groups + k;
+    if (g + STEP <= whole) {
+      move_groups<T, STEP>(row, src, dst, n, g);
+      continue;
     }
+    for (; g < whole; ++g) move_groups<T, 1>(row, src, dst, n, g);
+    if (g == whole) rest<T>(row.size, src, dst, n, g);
   }
 }
 
 // A block of threads for each piece of the `count` rows.
-extern "C" __global__ void unshuffle(const Move* rows, i64 count, u64 scratch) {
+extern "C" __global__ void __launch_bounds__(256, 4)
+    unshuffle(const Move* rows, i64 count, u64 scratch) {
   i64 row = 0;
   for (i64 end = count; end - row > 1;) {
     const i64 middle = (row + end) / 2;
@@ -108,12 +135,12 @@ extern "C" __global__ void unshuffle(const Move* rows, i64 count, u64 scratch) {
       end = middle;
     }
   }
-  const Move its = rows[row];
-  const i64 piece = blockIdx.x - its.first;
-  if (its.typesize == 1) move_piece<1>(its, piece, scratch);
-  if (its.typesize == 2) move_piece<2>(its, piece, scratch);
-  if (its.typesize == 4) move_piece<4>(its, piece, scratch);
-  if (its.typesize == 8) move_piece<8>(its, piece, scratch);
+  const Move move = rows[row];
+  const i64 piece = blockIdx.x - move.first;
+  if (move.typesize == 1) move_piece<1>(move, piece, scratch);
+  if (move.typesize == 2) move_piece<2>(move, piece, scratch);
+  if (move.typesize == 4) move_piece<4>(move, piece, scratch);
+  if (move.typesize == 8) move_piece<8>(move, piece, scratch);
 }
 
 // Turns offsets in the scratch memory into addresses, and forgets the sizes of an earlier decoding.

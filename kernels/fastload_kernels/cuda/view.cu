@@ -1,5 +1,6 @@
 // The view operation, one block a tile of a view, all its bands one after the other.
-// `kernels/fastload_kernels/reference.py` says what it means, `kernels/fastload_kernels/cpu.py` why its parts may change places.
+// `kernels/fastload_kernels/reference.py` says what it means, `kernels/fastload_kernels/cpu.py` why
+// its parts may change places.
 //
 // 1. Down: weighted sums of source rows, four output rows at a time; the weights hold the taps and
 //    the vertical blur. Radiometry on the way. A gray view adds up its bands here.
@@ -8,15 +9,15 @@
 //    weighted sums of them.
 // 4. Brightness and contrast as one multiply-add, solarize, store.
 //
-// Defines: SOURCE and OUTPUT, the pixels' types; CHANNELS_LAST, 0 or 1.
+// Defines: SOURCE and OUTPUT, the pixels' types; CHANNELS_LAST, 0 or 1; COUNT, 0 or 1, whether bad
+// pixels are counted, which changes no view.
 
 #include "store.cuh"
 
 constexpr float LARGEST = 3.402823466e38f;
 
-// Finds the pixels of step 1 that are NaN, infinite or no-data.
+// Finds the pixels of step 1 that are NaN, infinite or no-data, to COUNT.
 struct Tally {
-  bool wanted;
   u32 nan, infinite, nodata;
 
   __device__ void see(float raw, float none, u32 times) {
@@ -35,15 +36,15 @@ __device__ inline void accumulate(Four& total, const Four& weight, float value) 
   }
 }
 
-// Step 1 for one band, added to what is in `mid` or replacing it.
-template <bool COUNT>
+// Step 1 for one band, added to what is in `mid` or replacing it. The rows' offsets are 32-bit and
+// in bytes, so that each tap's address is one sum.
 __device__ void sum_rows(const Tile& tile, const SOURCE* __restrict__ band_at, const Band band,
                          bool add, Tally& tally) {
   const int pitch = tile.pitch;
   const Divider columns(tile.places);
   for (int i = threadIdx.x; i < tile.groups * tile.places; i += blockDim.x) {
     const int g = columns.quotient(i), x = i - g * tile.places;
-    const SOURCE* const column = band_at + tile.column_at[x];
+    const u8* const column = (const u8*)(band_at + tile.column_at[x]);
     const u32* const rows = tile.row_at + g * tile.span;
     const int* const near = tile.row_near + g * tile.span;
     const Four* const weights = tile.row_weight + g * tile.span;
@@ -55,7 +56,7 @@ __device__ void sum_rows(const Tile& tile, const SOURCE* __restrict__ band_at, c
     const int count = tile.count[g];
 #pragma unroll 4
     for (int k = 0; k < count; ++k) {
-      const float raw = load(column[rows[k]]);
+      const float raw = load(*(const SOURCE*)(column + rows[k]));
       accumulate(total, weights[k], scaled(raw, band));
       if (COUNT) tally.see(raw, band.nodata, near[k] * tile.column_near[x]);
     }
@@ -143,11 +144,7 @@ __device__ void render(const Tile& tile, const SOURCE* crop, const Source& sourc
   }
   for (int c = finish.band; c < finish.last; ++c) {
     const SOURCE* const at = crop + c * source.H * source.W;
-    if (tally.wanted) {
-      sum_rows<true>(tile, at, bands[c], c > finish.band, tally);
-    } else {
-      sum_rows<false>(tile, at, bands[c], c > finish.band, tally);
-    }
+    sum_rows(tile, at, bands[c], c > finish.band, tally);
   }
   __syncthreads();
   if (tile.radius) {
@@ -181,10 +178,10 @@ __device__ void add_counts(const Tally& tally, u32* counts) {
   if (threadIdx.x < 3 && sums[threadIdx.x]) atomicAdd(counts + threadIdx.x, sums[threadIdx.x]);
 }
 
-// params[n, v], keep[n, v, c], means[n, frame, c], counts[n, v, 3]; `blocks` of each sample. keep,
-// means and counts may be null.
+// params[n, v], keep[n, v, c], means[n, timestamp, c], counts[n, v, 3]; `blocks` of each sample.
+// keep and means may be null, and so are counts without COUNT.
 extern "C" __global__ void __launch_bounds__(256, 4)
-    view(const Job* jobs, i64 job_count, i64 blocks, i64 frames, const u64* planes,
+    view(const Job* jobs, i64 job_count, i64 blocks, i64 timestamps, const u64* planes,
          const Params* params, const u8* keep, const Band* bands, const float* means, u32* counts,
          i64 V, i64 T, i64 C, i64 H, i64 W) {
   DYNAMIC_SHARED(memory);
@@ -196,17 +193,18 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   const Params p = params[record];
   Arena arena = {memory};
   Tile tile(job, p, place.strip, place.tile, arena);
-  tile.build((int)W, p.sigma, p.gray ? 1.0f / C : 1.0f);
+  tile.build((u32)W * sizeof(SOURCE), p.sigma, p.gray ? 1.0f / C : 1.0f);
   const int h = job.height, w = job.width, pixels = tile.down.size * tile.across.size;
-  OUTPUT* const out = in_global((OUTPUT*)job.out) + (n * job.frames + place.frame) * C * h * w;
+  OUTPUT* const out =
+      in_global((OUTPUT*)job.out) + (n * job.timestamps + place.timestamp) * C * h * w;
   OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? pixels * (int)C : 0);
   const Canvas canvas = CHANNELS_LAST ? Canvas::staged(staged, tile, p.transpose, (int)C)
                                       : Canvas::whole(out, tile, p.transpose, h, w);
   Finish finish = {canvas, tile, keep ? keep + record * C : nullptr,
                    p.transpose != 0, p.solarize_dark != 0, p.solarize};
-  Tally tally = {counts != nullptr};
-  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place.frame);
-  const float* const own = means + (n * frames + job.first_frame + place.frame) * C;
+  Tally tally = {};
+  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place.timestamp);
+  const float* const own = means + (n * timestamps + job.first_timestamp + place.timestamp) * C;
   for (int c = 0; c < C; c = finish.last) {
     finish.band = c;
     finish.last = p.gray ? C : c + 1;
@@ -217,5 +215,5 @@ extern "C" __global__ void __launch_bounds__(256, 4)
     __syncthreads();
     flush(out, staged, tile, p.transpose, w, (int)C);
   }
-  if (counts) add_counts(tally, counts + 3 * record);
+  if (COUNT) add_counts(tally, counts + 3 * record);
 }

@@ -1,10 +1,9 @@
 """The view operation on the device: all views of a whole batch of one modality in one launch.
 
-`plan` once for a recipe and a source, then for each batch `pack`, one upload, and `render`. Drawn
-parameters may lie on the device and are never looked at here.
+`plan_views` once for a recipe and a source, then for each batch `pack`, one upload, and `render`.
+Drawn parameters may lie on the device and are never looked at here.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,94 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload_kernels.cuda.launch import Device, HasPointer, pointer
-from fastload_kernels.cuda.tiles import BLOCK, Bounds, choose
+from fastload_kernels.cuda.planning import OUTPUTS, SOURCES, LaunchPlan
+from fastload_kernels.cuda.tiles import BLOCK, Bounds
 from fastload_kernels.resample import blur_radius
-from fastload_kernels.view import VIEW_PARAMS, Scaling, View
+from fastload_kernels.view import VIEW_PARAMS, Scaling
 
-JOB = np.dtype(
-    [("out", "<u8")]
-    + [(name, "<i4") for name in ("column", "height", "width", "cubic")]
-    + [(name, "<i4") for name in ("frames", "first_frame", "rows", "columns")]
-    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span")],
-)
-"""One view of a launch; the struct `Job` in job.cuh."""
 BAND = np.dtype([(name, "<f4") for name in ("offset", "scale", "low", "high", "nodata")])
 """Radiometry of one band; the struct `Band` in job.cuh."""
-
-SOURCES = {"int16": "short", "uint8": "u8", "uint16": "u16", "float16": "Half", "float32": "float"}
-"""Pixels that are read as they are, and their names in the kernels."""
-OUTPUTS = {"float32": "float", "float16": "Half", "bfloat16": "Bfloat"}
-"""Pixels that are written, and their names in the kernels."""
 _PARTS = 4  # blocks that share the band means of a view
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A launch but for its addresses: geometry that holds for every batch."""
-
-    bounds: tuple[Bounds, ...]
-    shape: tuple[int, int, int, int]
-    """T, C, H, W of the source."""
-    jobs: NDArray[np.void]
-    """``[V]`` records of `JOB`, without addresses."""
-    blocks: int
-    """Of a sample."""
-    frames: int
-    """Views of a sample, where a view of all timestamps counts once for each."""
-    shared: int
-    """Bytes of shared memory."""
-    source: str
-    output: str
-    channels_last: bool
-
-    def mean_bytes(self, samples: int) -> int:
-        """Scratch that `render` wants for the band means; 0 where no view draws a contrast."""
-        C = self.shape[1]
-        contrast = any(bounds.contrast for bounds in self.bounds)
-        return 4 * samples * self.frames * C if contrast else 0
-
-
-def plan(
-    views: Sequence[View],
-    shape: tuple[int, int, int, int],
-    source: str,
-    output: str = "float32",
-    channels_last: bool = False,
-) -> Plan:
-    """Describe the launch that makes all `views` of a modality.
-
-    Args:
-        views: the V descriptions.
-        shape: (T, C, H, W) of every sample's source.
-        source: dtype of the pixels on disk, one of `SOURCES`.
-        output: dtype of the views, one of `OUTPUTS`.
-        channels_last: whether bands are the fastest axis of the views.
-
-    Raises:
-        ValueError: where a dtype is not offered, or a view is too large for shared memory.
-    """
-    if source not in SOURCES:
-        raise ValueError(f"source dtype must be one of {list(SOURCES)}, got {source!r}")
-    if output not in OUTPUTS:
-        raise ValueError(f"output dtype must be one of {list(OUTPUTS)}, got {output!r}")
-    T, C, H, W = shape
-    bounds = tuple(Bounds.of(view, H, W) for view in views)
-    pixel_bytes = C * (4 if output == "float32" else 2) if channels_last else 0
-    jobs = np.zeros(len(views), JOB)
-    blocks = frames = shared = 0
-    for v, (job, bound) in enumerate(zip(jobs, bounds, strict=True)):
-        h, w = bound.view.shape
-        tile = choose(bound, pixel_bytes)
-        job["column"], job["height"], job["width"] = v, h, w
-        job["cubic"] = bound.view.interpolation == "bicubic"
-        job["frames"] = T if bound.view.timestamp == "all" else 1
-        job["first_frame"], job["first_block"] = frames, blocks
-        job["rows"], job["columns"], job["span"] = tile.rows, tile.columns, tile.span
-        job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
-        frames += int(job["frames"])
-        blocks += int(job["frames"] * job["strips"] * job["tiles"])
-        shared = max(shared, tile.shared)
-    return Plan(bounds, shape, jobs, blocks, frames, shared, source, output, channels_last)
 
 
 @dataclass(frozen=True)
@@ -114,7 +33,7 @@ class Packed:
 
 
 def pack(
-    plan: Plan,
+    plan: LaunchPlan,
     outs: Sequence[int | HasPointer],
     planes: NDArray[np.uint64],
     scaling: Scaling,
@@ -198,7 +117,7 @@ def _within(params: NDArray[np.void], bounds: Bounds) -> None:
 
 def render(
     device: Device,
-    plan: Plan,
+    plan: LaunchPlan,
     packed: Packed,
     data: int | HasPointer,
     *,
@@ -213,11 +132,15 @@ def render(
         device: where.
         plan, packed: see there.
         data: where `packed.data` lies on the device.
-        means: scratch of `Plan.mean_bytes`.
+        means: scratch of `LaunchPlan.mean_bytes`.
         params, keep: on the device, where `packed` has none; see `pack`. 0 for no `keep`.
-        counts: uint32 ``[N, V, 3]``, or 0. Added to it: how many output pixels, over all bands
-            that are kept, are nearest to a source pixel that is NaN, infinite, or no-data. See
+        counts: uint32 ``[N, V, 3]``, or 0, and then a kernel runs that does not count, with the
+            same pixels. Added to it: how many output pixels, over all bands that are kept, are
+            nearest to a source pixel that is NaN, infinite, or no-data. See
             `fastload_kernels.reference.count`.
+
+    Raises:
+        ValueError: where neither `packed` nor an argument has what is needed.
     """
     base, N, V = pointer(data), packed.samples, len(plan.jobs)
     given = {"params": pointer(params), "keep": pointer(keep)}
@@ -230,12 +153,12 @@ def render(
     shape = (V, *plan.shape)
     read = (("SOURCE", SOURCES[plan.source]),)
     if plan.mean_bytes(N):
-        C, H, W = plan.shape[1:]
-        parts = min(_PARTS, C)
-        args = [at["jobs"], V, plan.frames, parts, *tables, *shape]
-        grid, shared = N * plan.frames * parts, 8 * BLOCK + 4 * (H + 3 + W)
+        parts = min(_PARTS, plan.shape[1])
+        args = [at["jobs"], V, plan.timestamps, parts, *tables, *shape]
+        grid, shared = N * plan.timestamps * parts, plan.measure_shared
         device.launch("measure.cu", "measure", grid, BLOCK, args, defines=read, shared=shared)
-    written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", str(int(plan.channels_last))))
-    args = [at["jobs"], V, plan.blocks, plan.frames, *tables, counts, *shape]
+    last, count = str(int(plan.channels_last)), str(int(pointer(counts) != 0))
+    written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", last), ("COUNT", count))
+    args = [at["jobs"], V, plan.blocks, plan.timestamps, *tables, counts, *shape]
     grid, shared = N * plan.blocks, plan.shared
     device.launch("view.cu", "view", grid, BLOCK, args, defines=read + written, shared=shared)

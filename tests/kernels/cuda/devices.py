@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from fastload_kernels.cuda.launch import CudaDevice, Device
 
+from fastload_kernels.cuda.launch import CudaDevice, Device
 from tests.kernels.cuda.host import HostDevice
 
 
@@ -28,9 +28,9 @@ class Place:
         return tensor.cpu().numpy().view(dtype)
 
 
-def shim() -> Place:
-    """The host, through `shim.h`."""
-    return Place(HostDevice(), "cpu")
+def shim(order: str = "forward") -> Place:
+    """The host, through `shim.h`; `order` is that of its threads and blocks."""
+    return Place(HostDevice(order), "cpu")
 
 
 def cuda() -> Place:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from fastload_kernels.cuda.launch import MOST_ARGUMENTS, Defines, HasPointer, numbers, source_text
 
 SHIM = Path(__file__).with_name("shim.h")
@@ -18,6 +19,8 @@ OPTIONS = (
     *("-O1", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fsanitize=alignment"),
     *("-Wall", "-Werror", "-Wno-unknown-pragmas"),
 )
+ORDERS = ("forward", "reverse", "random")
+"""In which order blocks run, and threads between two barriers; `ShimOrder` in shim.h."""
 PROBLEMS = {
     1: "some threads of a block ended while others wait at __syncthreads()",
     2: "a block wrote behind the end of its dynamic shared memory",
@@ -32,7 +35,9 @@ class HostDevice:
     where there is no C++ compiler.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: str = "forward") -> None:
+        """`order` is one of `ORDERS`."""
+        self.order = ORDERS.index(order)
         if _compiler() is None:
             pytest.skip("no C++ compiler to run the kernels with", allow_module_level=True)
 
@@ -51,7 +56,7 @@ class HostDevice:
         library = _library(source_text(source), defines)
         values = (ctypes.c_int64 * MOST_ARGUMENTS)(*numbers(args))
         address = ctypes.cast(getattr(library, kernel), ctypes.c_void_p)
-        sizes = (ctypes.c_int64(size) for size in (grid, block, shared))
+        sizes = (ctypes.c_int64(size) for size in (grid, block, shared, self.order))
         if problem := library.shim_launch(address, *sizes, values):
             raise RuntimeError(f"{source}, kernel {kernel}: {PROBLEMS[problem]}")
 

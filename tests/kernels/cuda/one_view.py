@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import torch
-from fastload_kernels import Scaling, View
-from fastload_kernels.cuda.view import pack, plan, render
 
+from fastload_kernels import Scaling, View
+from fastload_kernels.cuda.planning import plan_views
+from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
+from fastload_kernels.cuda.view import pack, render
 from tests.kernels.cuda.devices import Place
 
 
@@ -28,12 +30,14 @@ def on_device(
     channels_last: bool = False,
     counts: torch.Tensor | None = None,
     nodata: float | None = None,
+    memory: SharedMemory = SMALLEST,
 ) -> torch.Tensor:
     """The view ``[C, h, w]`` as the device makes it, poisoned where a pixel was not written."""
     (C, H, W), (h, w) = source.shape, view.shape
-    layout = plan([able(view)], (1, C, H, W), str(source.dtype), dtype, channels_last)
-    shape = (h, w, C) if channels_last else (C, h, w)
-    out = torch.full(shape, torch.nan, dtype=getattr(torch, dtype), device=place.memory)
+    shape = (1, C, H, W)
+    layout = plan_views([able(view)], shape, str(source.dtype), dtype, channels_last, memory)
+    out_shape = (h, w, C) if channels_last else (C, h, w)
+    out = torch.full(out_shape, torch.nan, dtype=getattr(torch, dtype), device=place.memory)
     pixels = place.upload(source)
     packed = pack(
         layout,

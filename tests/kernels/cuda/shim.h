@@ -1,7 +1,8 @@
 // Gives CUDA's words a meaning on the host, so that a kernel's own source runs without a GPU.
 //
 // Blocks run one after the other. The threads of a block are fibers of the calling thread that take
-// turns at __syncthreads(). Not here: warp primitives, 2-D and 3-D launches, textures.
+// turns at __syncthreads(), in an order of choice. Not here: warp primitives, 2-D and 3-D launches,
+// textures.
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -11,6 +12,8 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <vector>
 
 #define __global__
@@ -90,8 +93,23 @@ __attribute__((noinline)) static void shim_resume(ShimFiber& fiber) {
   setcontext(&fiber.start);
 }
 
+enum ShimOrder { SHIM_FORWARD = 0, SHIM_REVERSE = 1, SHIM_RANDOM = 2 };
+
+// In which order blocks run, and threads between two barriers. Random is new each time, but the
+// same in each launch.
+struct ShimTurns {
+  int64_t order;
+  std::mt19937 random;
+
+  void fill(std::vector<unsigned>& turns) {
+    std::iota(turns.begin(), turns.end(), 0u);
+    if (order == SHIM_REVERSE) std::reverse(turns.begin(), turns.end());
+    if (order == SHIM_RANDOM) std::shuffle(turns.begin(), turns.end(), random);
+  }
+};
+
 // Runs one block; false where some threads ended while others wait at a barrier.
-static bool shim_block(unsigned threads) {
+static bool shim_block(unsigned threads, ShimTurns& order) {
   for (unsigned i = 0; i < threads; ++i) {
     ShimFiber& fiber = shim_fibers[i];
     fiber.begun = fiber.ended = false;
@@ -101,9 +119,11 @@ static bool shim_block(unsigned threads) {
     fiber.start.uc_link = nullptr;
     makecontext(&fiber.start, shim_thread, 0);
   }
+  std::vector<unsigned> turns(threads);
   for (;;) {
     unsigned ended = 0;
-    for (unsigned i = 0; i < threads; ++i) {
+    order.fill(turns);
+    for (const unsigned i : turns) {
       threadIdx.x = i;
       shim_resume(shim_fibers[i]);
       ended += shim_fibers[i].ended;
@@ -116,7 +136,7 @@ enum ShimResult { SHIM_DONE = 0, SHIM_DIVERGED = 1, SHIM_OVERRUN = 2, SHIM_MISAL
 
 // Shared memory begins as NaN, and behind its end lies a guard that no thread may change.
 extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t shared,
-                           const int64_t* args) {
+                           int64_t order, const int64_t* args) {
   constexpr size_t GUARD = 4096;
   constexpr uint8_t UNSET = 0xFF, GUARDED = 0xA5;
   std::unique_ptr<uint8_t[]> memory(new uint8_t[shared + GUARD + 16]);
@@ -129,10 +149,13 @@ extern "C" int shim_launch(void* kernel, int64_t grid, int64_t block, int64_t sh
   gridDim.x = grid;
   uint8_t* const end = shim.dynamic_shared + shared;
   std::fill(end, end + GUARD, GUARDED);
-  for (int64_t b = 0; b < grid; ++b) {
+  ShimTurns turns = {order, std::mt19937()};
+  std::vector<unsigned> blocks(grid);
+  turns.fill(blocks);
+  for (const unsigned b : blocks) {
     blockIdx.x = b;
     std::fill(shim.dynamic_shared, end, UNSET);
-    const bool together = shim_block(block);
+    const bool together = shim_block(block, turns);
     if (shim.misaligned) return SHIM_MISALIGNED;
     if (!together) return SHIM_DIVERGED;
     if (std::count(end, end + GUARD, GUARDED) != GUARD) return SHIM_OVERRUN;

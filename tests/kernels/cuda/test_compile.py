@@ -2,19 +2,21 @@
 
 import itertools
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fastload_kernels.cuda
 import pytest
+
+import fastload_kernels.cuda
 from fastload_kernels.cuda.launch import OPTIONS, source_text
-from fastload_kernels.cuda.view import OUTPUTS, SOURCES
+from fastload_kernels.cuda.planning import OUTPUTS, SOURCES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 READ = [(("SOURCE", source),) for source in SOURCES.values()]
 WRITTEN = [
-    (("OUTPUT", output), ("CHANNELS_LAST", last))
-    for output, last in itertools.product(OUTPUTS.values(), "01")
+    (("OUTPUT", output), ("CHANNELS_LAST", last), ("COUNT", count))
+    for output, last, count in itertools.product(OUTPUTS.values(), "01", "01")
 ]
 VARIANTS = {
     "measure.cu": READ,
@@ -23,8 +25,8 @@ VARIANTS = {
 FILES = sorted(path.name for path in Path(fastload_kernels.cuda.__file__).parent.glob("*.cu"))
 
 
-def compiled(name, defines, architecture):
-    """The cubin; what the compiler has to say fails the test."""
+def compiled(name, defines, architecture, result="getCUBIN"):
+    """The cubin, or the PTX by "getPTX"; what the compiler has to say fails the test."""
     nvrtc = pytest.importorskip("cupy.cuda").nvrtc
     options = [*OPTIONS, f"--gpu-architecture={architecture}"]
     options += [f"-D{key}={value}" for key, value in defines]
@@ -34,7 +36,7 @@ def compiled(name, defines, architecture):
     except nvrtc.NVRTCError:
         pytest.fail(f"{name} {defines} {architecture}\n{nvrtc.getProgramLog(program)}")
     assert not nvrtc.getProgramLog(program).strip("\0\n "), (name, defines, architecture)
-    return nvrtc.getCUBIN(program)
+    return getattr(nvrtc, result)(program)
 
 
 @pytest.mark.timeout(600)
@@ -49,6 +51,26 @@ def test_compiles(name, architecture):
     assert all(cubin[:4] == b"\x7fELF" for cubin in cubins)
 
 
+@pytest.mark.parametrize("last", "01")
+@pytest.mark.parametrize("source", ["int16", "float32"])
+def test_counting_is_compiled_in_only_where_it_is_asked_for(source, last):
+    for count in "01":
+        written = (("OUTPUT", "float"), ("CHANNELS_LAST", last), ("COUNT", count))
+        defines = (("SOURCE", SOURCES[source]), *written)
+        ptx = compiled("view.cu", defines, "compute_80", "getPTX").decode()
+        # Nothing else in this kernel is added up by several threads.
+        assert bool(re.search(r"\b(atom|red)\.", ptx)) == (count == "1")
+
+
+def test_addresses_are_known_to_be_global():
+    for name, defines in [("unshuffle.cu", ()), ("view.cu", VARIANTS["view.cu"][0])]:
+        ptx = compiled(name, defines, "compute_80", "getPTX").decode()
+        generic = re.findall(r"\b(?:ld|st)\.(?:v[24]\.)?[usbf]\d+", ptx)
+        assert not generic, (name, generic[:3])
+        if name == "unshuffle.cu":
+            assert "st.global.v2.u64" in ptx
+
+
 def test_no_source_is_forgotten():
-    assert {"draw.cu", "measure.cu", "view.cu"} <= set(FILES)
+    assert {"draw.cu", "measure.cu", "unshuffle.cu", "view.cu"} <= set(FILES)
     assert set(VARIANTS) <= set(FILES)

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+
 from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
 from fastload_kernels.cuda.draw import RULE, draw_bands_on, draw_on, rules
-
 from tests.kernels.test_draw import ALL, H, T, W
 
 N = 300

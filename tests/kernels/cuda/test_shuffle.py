@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from fastload_kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
 
-from tests.kernels.cuda.host import HostDevice
+from fastload_kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut, place, unshuffle
+from tests.kernels.cuda.host import ORDERS, HostDevice
 
 device = HostDevice()
 GUARD = 0xA5
@@ -19,7 +19,7 @@ def shuffled(data: np.ndarray, typesize: int, bits: bool) -> np.ndarray:
     return np.concatenate([np.packbits(planes, axis=1, bitorder="little").ravel(), tail])
 
 
-def run(rows: np.ndarray, scratch: int = 0) -> None:
+def run(rows: np.ndarray, scratch: int = 0, device: HostDevice = device) -> None:
     unshuffle(device, rows, len(rows), cut(rows), scratch)
 
 
@@ -28,10 +28,10 @@ class Memory:
 
     def __init__(self, sizes: list[int], skip: list[int]) -> None:
         self.sizes = sizes
-        padded = [-(-size // 8) * 8 + 32 for size in sizes]
-        self.offsets = [sum(padded[:i]) + 8 + skip[i] for i in range(len(sizes))]
+        padded = [-(-size // 16) * 16 + 48 for size in sizes]
+        self.offsets = [sum(padded[:i]) + 16 + skip[i] for i in range(len(sizes))]
         self.bytes = np.full(sum(padded) + 16, GUARD, np.uint8)
-        assert self.bytes.ctypes.data % 8 == 0
+        self.bytes = self.bytes[-self.bytes.ctypes.data % 16 :]
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self.bytes[self.offsets[i] : self.offsets[i] + self.sizes[i]]
@@ -52,14 +52,14 @@ def cases(typesize: int, bits: bool) -> list[int]:
     return [length for length in LENGTHS if length // typesize % 8 == 0] + [8 * typesize * 9000]
 
 
-@pytest.mark.parametrize("skip", ["aligned", "any"])
+@pytest.mark.parametrize("skip", ["16 bytes", "8 bytes", "any"])
 @pytest.mark.parametrize("bits", [False, True])
 @pytest.mark.parametrize("typesize", [1, 2, 4, 8])
 def test_undoes_the_definition(typesize: int, bits: bool, skip: str) -> None:
     rng = np.random.default_rng([typesize, bits])
-    sizes = cases(typesize, bits) * (1 if skip == "aligned" else 8)
+    sizes = cases(typesize, bits) * (16 if skip == "any" else 1)
     rng.shuffle(sizes)
-    shift = [i % 8 if skip == "any" else 0 for i in range(len(sizes))]
+    shift = [i % 16 if skip == "any" else 8 * (skip == "8 bytes") for i in range(len(sizes))]
     source, target = Memory(sizes, shift[::-1]), Memory(sizes, shift)
     data = [rng.integers(0, 256, size, np.uint8) for size in sizes]
     for i, content in enumerate(data):
@@ -73,7 +73,8 @@ def test_undoes_the_definition(typesize: int, bits: bool, skip: str) -> None:
     assert (target.outside() == GUARD).all()
 
 
-def test_rows_of_every_kind_share_a_launch() -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_rows_of_every_kind_share_a_launch(order: str) -> None:
     rng = np.random.default_rng(0)
     kinds = [(t, b) for t in (1, 2, 4, 8) for b in (0, 1)] * 5
     sizes = [8 * t * int(rng.integers(1, 6000)) for t, _ in kinds]
@@ -84,7 +85,7 @@ def test_rows_of_every_kind_share_a_launch() -> None:
     for i, (typesize, bits) in enumerate(kinds):
         rows[i]["typesize"], rows[i]["bits"] = typesize, bits
         source[i][:] = shuffled(data[i], typesize, bool(bits))
-    run(rows)
+    run(rows, device=HostDevice(order))
     for i, content in enumerate(data):
         np.testing.assert_array_equal(target[i], content, str(kinds[i]))
     assert (target.outside() == GUARD).all()
@@ -102,13 +103,14 @@ def test_offsets_in_scratch_memory() -> None:
     assert scratch.tolist() == list(range(30, 80)) + list(range(50, 100))
 
 
-def test_place_turns_offsets_into_addresses() -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_place_turns_offsets_into_addresses(order: str) -> None:
     n, scratch = 700, 0x7F12_3456_7000
     addresses = np.arange(n, dtype=np.uint64) * np.uint64(1 << 37) + np.uint64(5)
     offset = np.arange(n) % 3 == 0
     marked = np.where(offset, np.arange(n, dtype=np.uint64) | IN_SCRATCH, addresses)
     sizes = np.full(n + 1, 9, np.uint64)
-    place(device, marked, sizes, n, scratch)
+    place(HostDevice(order), marked, sizes, n, scratch)
     expected = np.where(offset, np.arange(n, dtype=np.uint64) + np.uint64(scratch), addresses)
     np.testing.assert_array_equal(marked, expected)
     assert not sizes[:n].any()

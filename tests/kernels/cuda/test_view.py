@@ -6,15 +6,17 @@
 import dataclasses
 import itertools
 
-import fastload_kernels.reference
 import numpy as np
 import pytest
 import torch
+
+import fastload_kernels.reference
 from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
 from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
+from fastload_kernels.cuda.planning import JOB, plan_views
+from fastload_kernels.cuda.shared_memory import SMALLEST
 from fastload_kernels.cuda.tiles import Bounds
-from fastload_kernels.cuda.view import BAND, JOB, pack, plan, render
-
+from fastload_kernels.cuda.view import BAND, pack, render
 from tests.kernels.cuda.one_view import able, on_device
 from tests.kernels.test_view import (
     AUGMENTATIONS,
@@ -45,12 +47,12 @@ VIEWS = (
 class Batch:
     """A batch of random pixels and where its views go; `planes` only for timestamps in use."""
 
-    def __init__(self, place, C, source, output, channels_last, views=VIEWS):
+    def __init__(self, place, C, source, output, channels_last, views=VIEWS, memory=SMALLEST):
         self.place, self.views, self.output = place, views, output
         self.pixels = [source_of(source, T * C, seed=n).reshape(T, C, H, W) for n in range(N)]
         self.scaling = scaling_of(source, C)
-        self.plan = plan(views, (T, C, H, W), source, output, channels_last)
-        self.resident = [[place.upload(frame) for frame in pixels] for pixels in self.pixels]
+        self.plan = plan_views(views, (T, C, H, W), source, output, channels_last, memory)
+        self.resident = [[place.upload(image) for image in pixels] for pixels in self.pixels]
         self.outs = [self.poisoned(view, C, channels_last) for view in views]
 
     def poisoned(self, view, C, channels_last):
@@ -89,18 +91,34 @@ def both_ways(output):
     return [(output, False), (output, True)]
 
 
+def drawn_and_rendered(batch, C, counts=0):
+    """Parameters of all views, bands to keep, once the batch's views are there."""
+    params = draw(batch.views, 1, 0, np.arange(N), H, W, T)
+    keep = draw_bands(batch.views, 1, 0, np.arange(N), C)
+    planes = batch.planes(params)
+    packed = pack(batch.plan, batch.outs, planes, batch.scaling, params=params, keep=keep)
+    data, device = batch.place.upload(packed.data), batch.place.device
+    render(device, batch.plan, packed, data, means=batch.means(), counts=counts)
+    return params, keep
+
+
 @pytest.mark.parametrize(("output", "channels_last"), both_ways("float32") + both_ways("bfloat16"))
 @pytest.mark.parametrize("C", [1, 2, 12, 13])
 def test_one_launch_makes_every_view(place, C, output, channels_last):
-    batch, ids = Batch(place, C, "int16", output, channels_last), np.arange(N)
-    params = draw(VIEWS, 1, 0, ids, H, W, T)
-    keep = draw_bands(VIEWS, 1, 0, ids, C)
-    planes = batch.planes(params)
-    packed = pack(batch.plan, batch.outs, planes, batch.scaling, params=params, keep=keep)
-    data = place.upload(packed.data)
-    render(place.device, batch.plan, packed, data, means=batch.means())
-    for made, expected in batch.expected(params, keep):
+    batch = Batch(place, C, "int16", output, channels_last)
+    for made, expected in batch.expected(*drawn_and_rendered(batch, C)):
         assert_close(made, expected, output)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("source", ["int16", "float32"])
+def test_counting_changes_no_bit(place, source, channels_last):
+    counts = torch.zeros(N * len(VIEWS) * 3, dtype=torch.int32, device=place.memory)
+    plain, counted = (Batch(place, 3, source, "float32", channels_last) for _ in range(2))
+    drawn_and_rendered(plain, 3)
+    drawn_and_rendered(counted, 3, counts)
+    for a, b in zip(plain.outs, counted.outs, strict=True):
+        assert torch.equal(a.view(torch.int32), b.view(torch.int32))
 
 
 def test_drawn_and_rendered_without_the_host(place):
@@ -120,7 +138,7 @@ def test_drawn_and_rendered_without_the_host(place):
 
 
 def test_no_samples_are_no_work(place):
-    layout = plan(VIEWS, (T, 2, H, W), "int16")
+    layout = plan_views(VIEWS, (T, 2, H, W), "int16")
     nothing = np.zeros((0, T), np.uint64)
     packed = pack(layout, [0] * len(VIEWS), nothing, scaling_of("int16", 2))
     render(place.device, layout, packed, place.upload(packed.data), means=1, params=1)
@@ -177,7 +195,7 @@ def test_nothing_is_written_beside_a_view_wherever_it_lies(place, start):
     C, source, p = 4, source_of("int16", 4), record(BOXES["enlarge"], transpose=1, sigma=1.0)
     for size, last, output in itertools.product((SIZE, 31), (False, True), ("float32", "bfloat16")):
         view = View(size=size, scale=(0.1, 1))
-        layout = plan([able(view)], (1, C, H, W), "int16", output, last)
+        layout = plan_views([able(view)], (1, C, H, W), "int16", output, last)
         end, dtype = start + C * size * size, getattr(torch, output)
         memory = torch.full([end + 64], 7.0, dtype=dtype, device=place.memory)
         pixels = place.upload(source)
@@ -229,11 +247,21 @@ def test_records_are_what_the_kernels_read():
 
 def test_what_a_plan_cannot_do_is_refused():
     with pytest.raises(ValueError, match=r"source dtype must be one of .* got 'float64'"):
-        plan(VIEWS, (T, 2, H, W), "float64")
+        plan_views(VIEWS, (T, 2, H, W), "float64")
     with pytest.raises(ValueError, match=r"output dtype must be one of .* got 'int8'"):
-        plan(VIEWS, (T, 2, H, W), "int16", "int8")
-    with pytest.raises(ValueError, match=r"View.size 32: no tile of it fits"):
-        plan([VIEW], (T, 5000, H, W), "int16", "float32", True)
+        plan_views(VIEWS, (T, 2, H, W), "int16", "int8")
+    with pytest.raises(ValueError, match=r"View.size 32: no tile of it fits into the 101376 bytes"):
+        plan_views([VIEW], (T, 5000, H, W), "int16", "float32", True)
+    with pytest.raises(ValueError, match="source of 40000 x 40000 int16: a plane has 3200000000 b"):
+        plan_views([VIEW], (T, 2, 40000, 40000), "int16")
+    huge = View(size=(30000, 20000), scale=(0.5, 1))
+    with pytest.raises(
+        ValueError, match=r"View.size \(30000, 20000\): a plane has 2400000000 bytes"
+    ):
+        plan_views([huge], (T, 2, H, W), "int16", "bfloat16", True)
+    wide = View(size=8, scale=(0.1, 1), jitter=1.0, contrast=0.4)
+    with pytest.raises(ValueError, match=r"source of 100 x 40000: its band means, .* a block may"):
+        plan_views([wide], (T, 2, 100, 40000), "int16")
 
 
 def packed_with(**changes):
@@ -245,7 +273,7 @@ def packed_with(**changes):
         "params": draw(VIEWS, 0, 0, np.arange(N), H, W, T),
         "keep": np.ones((N, V, C), np.uint8),
     }
-    return pack(plan(VIEWS, (T, C, H, W), "int16"), **given | changes)
+    return pack(plan_views(VIEWS, (T, C, H, W), "int16"), **given | changes)
 
 
 def beyond(field, value):
@@ -275,7 +303,7 @@ def test_tables_that_do_not_fit_are_refused(changes, message):
 
 def test_render_says_what_is_missing(place):
     packed = packed_with(params=None)
-    layout = plan(VIEWS, (T, 2, H, W), "int16")
+    layout = plan_views(VIEWS, (T, 2, H, W), "int16")
     with pytest.raises(ValueError, match="params: neither packed nor given"):
         render(place.device, layout, packed, 16, means=16)
     with pytest.raises(ValueError, match="means: expected 288 bytes of scratch"):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.storage.codecs import Codec
+from fastload.storage.formats.codecs import Codec
 
 MAX_BYTES = 2**31 - 1
 """Largest array that is believed; Blosc's own limit for a chunk."""
@@ -88,7 +88,7 @@ class ArraySpec:
         return math.prod(self.chunks) * self.disk_dtype.itemsize
 
     @cached_property
-    def whole_rows(self) -> bool:
+    def whole_timestamps(self) -> bool:
         """Whether each chunk is one entry of the first axis, so that it decodes in place."""
         return (
             len(self.shape) > 1

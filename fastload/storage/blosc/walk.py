@@ -11,6 +11,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 RAW = 0
 """Kind of a stream that is stored as it is."""
@@ -32,6 +33,30 @@ def _int32_at(context: Any, address: Any) -> Any:
     return types.int32(types.int64), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _byte_at(context: Any, address: Any) -> Any:
+    """The byte at an address."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+
+    return types.uint8(types.int64), generate
+
+
+def headers(address: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The first 16 bytes ``[F, 16]`` of frames ``[F]``; 0 where a frame is shorter."""
+    out = np.zeros((len(address), 16), np.uint8)
+    _headers(address, size, out)
+    return out
+
+
+@_jit
+def _headers(address, size, out):  # type: ignore[no-untyped-def]
+    for i in range(address.shape[0]):
+        for k in range(min(size[i], 16)):
+            out[i, k] = _byte_at(address[i] + k)
+
+
 @_jit
 def walk(  # type: ignore[no-untyped-def]
     todo, address, size, head, splits, nblocks, kinds, streams, blocks, fault
@@ -41,7 +66,7 @@ def walk(  # type: ignore[no-untyped-def]
     Args:
         todo: int64, the numbers of these frames, whose headers are sound.
         address, size: int64 ``[F]``, where each frame lies, and its bytes.
-        head, splits, nblocks: see `fastload.storage.frames`.
+        head, splits, nblocks: see `fastload.storage.blosc.frames`.
         kinds: kind of stream by codec number.
         streams, blocks: the tables, long enough.
         fault: int64 ``[F, 4]`` of zeros, receives what is damaged (1: block start, 2: place of a

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from fastload.storage.frames import LZ4, ZSTD
+from fastload.extras import missing
+from fastload.storage.blosc.frames import LZ4, ZSTD
 
 LIBRARY = "libnvcomp.so.5"
 NAMES = {LZ4: "LZ4", ZSTD: "Zstd"}
@@ -106,6 +107,13 @@ class _ZstdOptions(ctypes.Structure):
 
 
 OPTIONS: dict[int, type[ctypes.Structure]] = {LZ4: _Lz4Options, ZSTD: _ZstdOptions}
+_CUDA_BACKEND = 2
+"""Not the default, which may choose the hardware engine: that reports success on damaged input."""
+
+
+def options(kind: int) -> ctypes.Structure:
+    """What the decoders are called with."""
+    return OPTIONS[kind](backend=_CUDA_BACKEND)
 
 
 @cache
@@ -121,10 +129,8 @@ def library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(found[0]) if found else LIBRARY)
     except OSError as error:
-        raise ImportError(
-            f"decoding on the GPU needs nvCOMP 5 ({LIBRARY}): pip install 'fastload[cuda13]' "
-            "(or 'fastload[cuda12]' for drivers of CUDA 12)"
-        ) from error
+        what = f"decoding on the GPU needs nvCOMP 5 ({LIBRARY})"
+        raise missing(what, "cuda13") from error
 
 
 class NvComp:
@@ -142,7 +148,7 @@ class NvComp:
             "GetTempSizeAsync",
             ctypes.c_size_t(streams),
             ctypes.c_size_t(largest),
-            OPTIONS[kind](),
+            options(kind),
             ctypes.byref(found),
             ctypes.c_size_t(total),
         )
@@ -163,7 +169,7 @@ class NvComp:
             ctypes.c_void_p(temp),
             ctypes.c_size_t(temp_bytes),
             ctypes.c_void_p(table.dst),
-            OPTIONS[kind](),
+            options(kind),
             ctypes.c_void_p(table.statuses),
             ctypes.c_void_p(stream),
         )

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.storage.blocks import BIT_SHUFFLE, BYTE_SHUFFLE, MEMCPYED, RAW, walk
-from fastload.storage.codecs import BLOSC_HEADER, Buffer
+from fastload.storage.blosc.walk import (
+    BIT_SHUFFLE,
+    BYTE_SHUFFLE,
+    MEMCPYED,
+    RAW,
+    headers,
+    walk,
+)
+from fastload.storage.formats.codecs import Buffer
 
 LZ4, ZSTD = 1, 2
 """Kinds of streams beside `RAW`: an LZ4 block, a zstd frame."""
@@ -95,32 +102,46 @@ def parse(
     if len(frames) != len(expected):
         raise ValueError(f"{len(frames)} frames, but {len(expected)} sizes are expected of them")
     arrays = [np.frombuffer(frame, np.uint8) for frame in frames]
+    address = np.array([array.ctypes.data for array in arrays], np.int64)
     size = np.array([len(array) for array in arrays], np.int64)
-    head = _headers(arrays)
+    found: Reasons = []
+    streams = parse_at(address, size, np.asarray(expected, np.int64), found)
+    if damaged is not None:
+        damaged.extend(found)
+    elif found:
+        raise ValueError(f"chunk {found[0][0]}: {found[0][1]}")
+    return streams
+
+
+def parse_at(
+    address: NDArray[np.int64],
+    size: NDArray[np.int64],
+    expected: NDArray[np.int64],
+    damaged: Reasons,
+) -> Streams:
+    """As `parse`, for frames ``[F]`` in memory that the caller owns.
+
+    Args:
+        address, size: where each lies, and its bytes.
+        expected: decoded size of each in bytes.
+        damaged: receives the damaged frames, in ascending order; they are left out.
+    """
+    head = headers(address, size).view(HEADER)[:, 0]
     splits, nblocks = _splits(head), _blocks(head)
-    found = _faults(head, size, np.asarray(expected, np.int64), splits, nblocks)
+    found = _faults(head, size, expected, splits, nblocks)
     on_host = {i: why for i, why in _on_host(head).items() if i not in found}
-    others = found | on_host
-    todo = np.array([i for i in range(len(arrays)) if i not in others], np.int64)
+    todo = np.arange(len(size))
+    if found or on_host:
+        todo = np.setdiff1d(todo, np.array([*found, *on_host]))
     streams = np.empty(int((np.maximum(nblocks, 1) * splits)[todo].sum()), STREAM)
     blocks = np.empty(int(nblocks[todo].sum()), BLOCK)
-    address = np.array([array.ctypes.data for array in arrays], np.int64)
-    fault = np.zeros((len(arrays), 4), np.int64)
+    fault = np.zeros((len(size), 4), np.int64)
     filled = walk(todo, address, size, head, splits, nblocks, KINDS, streams, blocks, fault)
     for i in np.flatnonzero(fault[:, 0]).tolist():
         which, block, stream, value = fault[i].tolist()
         found[i] = "Blosc " + FAULTS[which - 1].format(block=block, stream=stream, value=value)
-    if damaged is not None:
-        damaged.extend(sorted(found.items()))
-    elif found:
-        raise ValueError(f"chunk {min(found)}: {found[min(found)]}")
+    damaged.extend(sorted(found.items()))
     return Streams(streams[: filled[0]], blocks[: filled[1]], sorted(on_host.items()))
-
-
-def _headers(arrays: Sequence[NDArray[np.uint8]]) -> NDArray[np.void]:
-    """Headers, `HEADER` ``[F]``; what a frame is too short for is 0."""
-    size = BLOSC_HEADER.size
-    return np.frombuffer(b"".join([a[:size].tobytes().ljust(size, b"\0") for a in arrays]), HEADER)
 
 
 def _splits(head: NDArray[np.void]) -> NDArray[np.int64]:

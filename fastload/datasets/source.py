@@ -1,0 +1,215 @@
+"""The seam between layouts and engines: one modality on disk, its columns and its pixels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.profile import Stages
+from fastload.storage.errors import DataError
+from fastload.storage.store import Ranges, Store
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What the samples of a modality look like: ``[timestamps, bands, height, width]``."""
+
+    name: str
+    timestamps: int
+    bands: int
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    band_names: tuple[str, ...]
+    fill_value: float | None = None
+    """What a pixel holds where nothing was seen, as far as the layout says."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(T, C, H, W)``."""
+        return self.timestamps, self.bands, self.height, self.width
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one decoded timestamp."""
+        return self.bands * self.height * self.width * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of N samples without reading pixels.
+
+    Attributes:
+        key: bytes ``[N]``, UTF-8, each once.
+        lon, lat: float64 ``[N]``, degrees.
+        time: int64 ``[N, T]``, ns since 1970.
+        cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
+        group: uint32 ``[N]``, samples that lie together on disk; what block shuffle mixes.
+    """
+
+    key: NDArray[np.bytes_]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    time: NDArray[np.int64]
+    cloud: NDArray[np.float32]
+    group: NDArray[np.uint32]
+
+
+class Source(ABC):
+    """One modality on disk, its samples numbered from 0.
+
+    Obligations. `modality` and `columns` are there after the constructor and never change. `read`
+    is called by many threads at once, with any sample, in any order; it keeps no state that they
+    share without a lock, holds no file open outside of a `Store`, and raises `DataError` (or
+    `StorageError`) for a sample that cannot be had, naming shard, member, offset and reason: such a
+    sample may be replaced. Any other error ends the run. A source pickles, and reads the same in
+    another process.
+    """
+
+    modality: Modality
+    columns: Columns
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.columns.key)
+
+    @abstractmethod
+    def read(
+        self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
+    ) -> None:
+        """Decode some timestamps of a sample.
+
+        Args:
+            sample: from 0 to N - 1.
+            timestamps: from 0 to T - 1, ascending, each once.
+            out: C-contiguous ``[len(timestamps), C, H, W]`` of the modality's dtype, which the
+                caller owns; receives the pixels in the units on disk.
+            stages: the calling thread's clock.
+        """
+
+
+CHUNK = np.dtype(
+    [(name, "<i4") for name in ("slot", "timestamp", "cell", "file")]
+    + [(name, "<i8") for name in ("offset", "stored", "size")]
+    + [("crc", "<u4"), ("method", "u1"), ("codec", "u1"), ("layout", "<u2")]
+)
+"""A chunk that a batch needs: which slot of the batch wants it; the first timestamp in it; its
+number in the sample's chunk grid; where its bytes lie and how many (0: there are none, and all is
+fill value); bytes and CRC-32 of what a zip stored there, and by which zip method; `FRAME` or
+`OTHER`; the sample's layout."""
+
+OTHER, FRAME = 0, 1
+"""Codecs: what only the source can decode, or one Blosc frame of one whole timestamp."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of a batch.
+
+    Attributes:
+        rows: `CHUNK` ``[n]``, by slot, and within it in the order of the chunk grid.
+        starts: int64 ``[B + 1]``; those of slot b are from ``starts[b]`` to before
+            ``starts[b + 1]``.
+    """
+
+    rows: NDArray[np.void]
+    starts: NDArray[np.int64]
+
+
+class ChunkedSource(Source):
+    """A source whose pixels lie in chunks of bytes at known places.
+
+    Movers can then carry the bytes of a whole batch, and a GPU can decode those that are a `FRAME`.
+
+    Attributes:
+        store: holds the files.
+        files: their names; `CHUNK`'s `file` points here.
+        sizes: int64, the bytes that each had when it was indexed.
+        largest: bytes of the largest stored chunk, and
+        chunks_a_timestamp: how many chunks hold one timestamp; they bound the memory of a batch.
+        check_crc: whether stored bytes must match their CRC-32.
+    """
+
+    store: Store
+    files: Sequence[str]
+    sizes: NDArray[np.int64]
+    largest: int
+    chunks_a_timestamp: int
+    check_crc: bool
+
+    @abstractmethod
+    def chunks(self, samples: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Chunks:
+        """The chunks that hold some timestamps of some samples; no others. Array work alone.
+
+        Args:
+            samples: ``[B]``, which may repeat.
+            wanted: ``[B, T]``.
+
+        Raises:
+            DataError: where the index is damaged.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        sample: int,
+        rows: NDArray[np.void],
+        data: Sequence[NDArray[np.uint8] | None],
+        timestamps: Sequence[int],
+        out: NDArray[Any],
+        stages: Stages,
+    ) -> None:
+        """Check and decode chunks of one sample.
+
+        Args:
+            sample: theirs.
+            rows: `CHUNK`, some of those that `chunks` gave for the sample.
+            data: stored bytes of each; None where there are none.
+            timestamps, out, stages: as of `read`. Only what the chunks hold is written.
+        """
+
+    @abstractmethod
+    def whole_timestamps(self, sample: int) -> bool:
+        """Whether each chunk of a sample is one whole timestamp."""
+
+    @abstractmethod
+    def error(self, sample: int, row: np.void, reason: str | DataError) -> DataError:
+        """The error of a chunk, with its member's name."""
+
+    def read(
+        self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
+    ) -> None:
+        """See `Source.read`."""
+        wanted = np.zeros((1, self.modality.timestamps), bool)
+        wanted[0, list(timestamps)] = True
+        rows = self.chunks(np.array([sample]), wanted).rows
+        buffer = np.empty(int(rows["stored"].sum()), np.uint8)
+        data = self.fetch(sample, rows, buffer, stages)
+        self.decode(sample, rows, data, timestamps, out, stages)
+
+    def fetch(
+        self, sample: int, rows: NDArray[np.void], buffer: NDArray[np.uint8], stages: Stages
+    ) -> list[NDArray[np.uint8] | None]:
+        """Read chunks of one sample one after the other into `buffer`; their bytes there.
+
+        Raises:
+            DataError: names the first chunk that cannot be read.
+        """
+        start = perf_counter()
+        stored = rows["stored"]
+        ends = np.cumsum(stored)
+        places = ends - stored + buffer.ctypes.data
+        ranges = Ranges(rows["file"], rows["offset"], stored, places)
+        failures = self.store.read_ranges(self.files, self.sizes, ranges)
+        stages.read += perf_counter() - start
+        if failures:
+            first = min(failures)
+            raise self.error(sample, rows[first], failures[first])
+        return [
+            buffer[end - n : end] if n else None
+            for end, n in zip(ends.tolist(), stored.tolist(), strict=True)
+        ]

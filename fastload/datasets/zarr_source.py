@@ -1,0 +1,202 @@
+"""A source of zarr groups in zips, ``[T, C, H, W]`` each, that lie in the tars of a store."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.datasets.source import CHUNK, FRAME, OTHER, ChunkedSource, Chunks, Columns, Modality
+from fastload.profile import Stages
+from fastload.storage.checksum import crc32
+from fastload.storage.errors import DataError
+from fastload.storage.formats.codecs import inflate
+from fastload.storage.formats.zarr import ArraySpec
+from fastload.storage.formats.zip import DEFLATED
+from fastload.storage.index import Index
+from fastload.storage.scan import band_names, specs_of
+from fastload.storage.store import Store
+
+
+class ZarrSource(ChunkedSource):
+    """The array `bands` of each sample's group, with what the index knows of the rest.
+
+    Args:
+        name: of the modality.
+        store: holds the tars.
+        index: of them.
+        check_crc: compare each chunk read with the CRC-32 of its zip directory.
+
+    Raises:
+        DataError: where the samples differ in shape or dtype.
+    """
+
+    def __init__(self, name: str, store: Store, index: Index, check_crc: bool) -> None:
+        self.store, self.index, self.check_crc = store, index, check_crc
+        self.files = [shard.name for shard in index.shards]
+        self.sizes = np.array([shard.size for shard in index.shards], np.int64)
+        self.largest = max(shard.largest for shard in index.shards)
+        self.specs = [specs_of(layout)["bands"] for layout in index.layouts]
+        self.chunks_a_timestamp = max(int(np.prod(spec.grid[1:])) for spec in self.specs)
+        self.modality = self._modality(name)
+        T = self.modality.timestamps
+        self.columns = Columns(
+            index.key, index.lon, index.lat, index.time[:, :T], index.cloud[:, :T], index.shard
+        )
+
+    def _modality(self, name: str) -> Modality:
+        shapes = {(spec.shape, spec.dtype.str) for spec in self.specs}
+        if len(shapes) != 1:
+            reason = f"samples differ in shape or dtype: {sorted(shapes)}"
+            raise DataError(self.store.place, "", -1, reason)
+        spec = self.specs[0]
+        T, C, H, W = spec.shape
+        names = tuple(band_names(self.index.layouts[0]))
+        return Modality(name, T, C, H, W, spec.dtype, names, float(spec.fill_value))
+
+    def spec(self, sample: int) -> ArraySpec:
+        """Array header of a sample."""
+        return self.specs[int(self.index.layout[sample])]
+
+    def whole_timestamps(self, sample: int) -> bool:
+        """See `ChunkedSource.whole_timestamps`."""
+        return self.spec(sample).whole_timestamps
+
+    def chunks(self, samples: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Chunks:
+        """See `ChunkedSource.chunks`."""
+        index = self.index
+        for shard in np.unique(index.shard[samples]).tolist():
+            index.verify(shard)
+        layouts = index.layout[samples]
+        if len(self.specs) == 1 or (layouts == layouts[:1]).all():
+            slots = np.arange(len(samples))
+            rows = self._chunks_of(int(layouts[0]) if len(layouts) else 0, slots, samples, wanted)
+        else:
+            parts = []
+            for layout in np.unique(layouts).tolist():
+                slots = np.flatnonzero(layouts == layout)
+                parts.append(self._chunks_of(layout, slots, samples[slots], wanted[slots]))
+            rows = np.concatenate(parts)
+            rows = rows[np.argsort(rows["slot"], kind="stable")]
+        starts = np.searchsorted(rows["slot"], np.arange(len(samples) + 1))
+        return Chunks(rows, starts)
+
+    def _chunks_of(
+        self,
+        layout: int,
+        slots: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        wanted: NDArray[np.bool_],
+    ) -> NDArray[np.void]:
+        """`CHUNK` rows of samples ``[b]`` that share a layout and go to `slots` ``[b]``."""
+        spec = self.specs[layout]
+        along, each = spec.grid[0], int(np.prod(spec.grid[1:]))
+        depth = spec.chunks[0]
+        if depth > 1:  # a chunk holds several timestamps
+            padded = np.zeros((len(samples), along * depth), bool)
+            padded[:, : wanted.shape[1]] = wanted
+            wanted = np.asarray(padded.reshape(len(samples), along, depth).any(axis=2))
+        b, g = np.nonzero(wanted)
+        cells = (g[:, None] * each + np.arange(each)).ravel()
+        b = np.repeat(b, each)
+        places = self.index.chunks[self.index.first[samples[b]] + cells]
+        rows = np.empty(len(b), CHUNK)
+        rows["slot"], rows["cell"], rows["layout"] = slots[b], cells, layout
+        rows["timestamp"] = cells // each * depth
+        for name in ("file", "offset", "stored", "size", "crc", "method"):
+            rows[name] = places[name]
+        plain = spec.whole_timestamps and spec.disk_dtype.isnative and spec.codec.name == "blosc"
+        rows["codec"] = OTHER
+        if plain:
+            frames = (rows["stored"] > 0) & (rows["method"] != DEFLATED)
+            rows["codec"][frames] = FRAME
+        return rows
+
+    def decode(
+        self,
+        sample: int,
+        rows: NDArray[np.void],
+        data: Sequence[NDArray[np.uint8] | None],
+        timestamps: Sequence[int],
+        out: NDArray[Any],
+        stages: Stages,
+    ) -> None:
+        """See `ChunkedSource.decode`."""
+        spec = self.spec(sample)
+        for row, packed in zip(rows, data, strict=True):
+            try:
+                content = self._checked(row, packed, stages)
+                start = perf_counter()
+                if spec.whole_timestamps:
+                    target = out[timestamps.index(int(row["timestamp"]))]
+                    _decode_timestamp(spec, content, target)
+                else:
+                    _decode_part(spec, int(row["cell"]), content, timestamps, out)
+                stages.decode += perf_counter() - start
+            except ValueError as error:
+                raise self.error(sample, row, str(error)) from error
+            stages.bytes_in += int(row["stored"])
+        if not spec.disk_dtype.isnative:
+            out.byteswap(inplace=True)
+        stages.bytes_out += out.nbytes
+
+    def _checked(
+        self, row: np.void, data: NDArray[np.uint8] | None, stages: Stages
+    ) -> NDArray[np.uint8] | bytes | None:
+        """Content of the zip member, its CRC-32 compared with the zip directory's."""
+        if data is None:
+            return None
+        start = perf_counter()
+        content = inflate(data, int(row["size"])) if row["method"] == DEFLATED else data
+        if self.check_crc and crc32(content) != row["crc"]:
+            raise ValueError(CRC_FAULT)
+        stages.read += perf_counter() - start
+        return content
+
+    def error(self, sample: int, row: np.void, reason: str | DataError) -> DataError:
+        """See `ChunkedSource.error`."""
+        spec = self.spec(sample)
+        grid = np.unravel_index(int(row["cell"]), spec.grid)
+        name = "bands/" + spec.separator.join(str(int(i)) for i in grid)
+        key = self.index.key[sample].decode()
+        kind = type(reason) if isinstance(reason, DataError) else DataError
+        text = reason.reason if isinstance(reason, DataError) else reason
+        path = self.store.path(self.files[row["file"]])
+        return kind(path, f"{key}.zarr.zip/{name}", int(row["offset"]), text)
+
+
+CRC_FAULT = "CRC-32 does not match the zip directory"
+
+
+def _decode_timestamp(spec: ArraySpec, content: Any, out: NDArray[Any]) -> None:
+    """Decode a chunk that is one whole timestamp straight to where it belongs."""
+    if content is None:
+        out[...] = spec.fill_value if spec.disk_dtype.isnative else _swapped(spec)
+    else:
+        spec.codec.decode(content, out.reshape(-1).view(np.uint8))
+
+
+def _swapped(spec: ArraySpec) -> Any:
+    """The fill value with its bytes swapped, because all of the array will be swapped back."""
+    return np.asarray(spec.fill_value, spec.dtype).byteswap()[()]
+
+
+def _decode_part(
+    spec: ArraySpec, cell: int, content: Any, timestamps: Sequence[int], out: NDArray[Any]
+) -> None:
+    """Decode a chunk of any grid and spread it over the timestamps that it holds part of."""
+    if content is None:
+        chunk = np.full(spec.chunks, spec.fill_value, spec.dtype)
+        chunk = chunk if spec.disk_dtype.isnative else chunk.byteswap()
+    else:
+        buffer = np.empty(spec.chunk_bytes, np.uint8)
+        spec.codec.decode(content, buffer)
+        chunk = buffer.view(spec.dtype).reshape(spec.chunks, order=spec.order)
+    grid = np.unravel_index(cell, spec.grid)
+    starts = [int(g) * c for g, c in zip(grid, spec.chunks, strict=True)]
+    box = tuple(slice(s, s + c) for s, c in zip(starts[1:], spec.chunks[1:], strict=True))
+    for j, t in enumerate(timestamps):
+        if 0 <= t - starts[0] < spec.chunks[0]:
+            target = out[j][box]
+            target[...] = chunk[t - starts[0]][tuple(slice(0, n) for n in target.shape)]

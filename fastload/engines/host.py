@@ -1,0 +1,207 @@
+"""The target that is the host: each sample is decoded and rendered straight into its slot."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import fastload_kernels.cpu
+from fastload.datasets.base import Dataset
+from fastload.datasets.source import ChunkedSource
+from fastload.dtypes import TORCH, bits
+from fastload.engines import HostLoad, Options
+from fastload.engines.assembler import Repair
+from fastload.engines.batch import Request, draw
+from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool
+from fastload.engines.threads import Lazy, Scratch
+from fastload.engines.workers import Task, Workers
+from fastload.profile import Profile, Stages
+from fastload.storage.errors import DataError
+
+
+@dataclass
+class Filling:
+    """A batch whose slots are being filled; see `Pending`."""
+
+    profile: Profile
+    request: Request
+    load: HostLoad
+    buffers: dict[str, list[Buffer | PinnedBuffer]]
+    task: Task | None = None
+    finished_at: float = 0.0
+
+    def wait(self) -> dict[str, Any]:
+        """See `Pending.wait`."""
+        assert self.task is not None
+        asked = perf_counter()
+        batch: dict[str, Any] = self.task.wait()
+        self.profile.wait_for_consumer += max(0.0, asked - self.finished_at)
+        return batch
+
+
+class HostTarget:
+    """See `fastload.engines.Target`. Safe in threads."""
+
+    queue = None
+
+    def __init__(self, dataset: Dataset, options: Options) -> None:
+        self.dataset, self.seed, self.profile = dataset, options.seed, options.profile
+        self.repair = Repair(dataset, options)
+        self._pool: Pool | Pinned = Pinned() if options.pinned else Pool()
+        self._scratch = Scratch()
+        self._bits = bits(dataset.recipe.dtype if dataset.recipe else None)
+
+    def draw(self, epoch: int, samples: NDArray[np.int64]) -> Request:
+        """See `Target.draw`."""
+        return draw(self.dataset, self.seed, epoch, samples)
+
+    def make(self, request: Request, load: HostLoad, workers: Workers) -> Filling:
+        """See `Target.make`: the workers take one slot each."""
+        load.arrive()
+        batch = Filling(self.profile, request, load, self._allocate(request))
+        batch.task = workers.share(
+            len(request), lambda slot: self._fill(batch, slot), lambda: self._deliver(batch)
+        )
+        return batch
+
+    def drain(self) -> None:
+        """See `Target.drain`: nothing outlives the workers."""
+
+    def summary(self) -> dict[str, Any]:
+        """See `Target.summary`: nothing of its own."""
+        return {}
+
+    def _allocate(self, request: Request) -> dict[str, list[Buffer | PinnedBuffer]]:
+        """Memory that the slots are filled in."""
+        return {
+            name: [
+                self._pool.take(
+                    (len(request), *shape), m.dtype if request.params is None else self._bits
+                )
+                for shape in self.dataset.slots(name)
+            ]
+            for name, m in self.dataset.modalities.items()
+        }
+
+    def _fill(self, batch: Filling, slot: int) -> None:
+        """Decode and render one slot, or a sound sample in its place.
+
+        Raises:
+            DataError: where the sample cannot be had and is not to be replaced.
+        """
+        stages = self.profile.stages()
+        try:
+            self._render(batch.buffers, slot, batch.request, slot, batch.load, stages)
+        except DataError as error:
+
+            def attempt(one: Request) -> None:
+                load = Lazy(self.dataset, one, self._scratch)
+                self._render(batch.buffers, slot, one, 0, load, stages)
+
+            self.repair.replace(batch.request, slot, error, attempt)
+        stages.samples += 1
+        batch.finished_at = perf_counter()
+
+    def _render(
+        self,
+        buffers: dict[str, list[Buffer | PinnedBuffer]],
+        into: int,
+        request: Request,
+        slot: int,
+        load: HostLoad,
+        stages: Stages,
+    ) -> None:
+        """Fill slot `into` of the buffers with what a slot of a request shows."""
+        for name, part in request.parts.items():
+            outs = [buffer.array[into] for buffer in buffers[name]]
+            source, row = self.dataset.sources[name], int(part.rows[slot])
+            timestamps = part.timestamps(slot)
+            if not isinstance(source, ChunkedSource):
+                pixels = outs[0] if request.params is None else self._pixels(name, len(timestamps))
+                source.read(row, timestamps, pixels, stages)
+                self._views(name, request, slot, timestamps, pixels, outs, stages)
+                continue
+            assert part.chunks is not None
+            span = part.span(slot)
+            pieces = [(span, timestamps)]
+            if source.whole_timestamps(row):
+                # A timestamp is read, decoded and rendered while the caches hold it.
+                pieces = [(slice(span.start + i, span.start + i + 1), [t])
+                          for i, t in enumerate(timestamps)]  # fmt: skip
+            for some, shown in pieces:
+                raw = request.params is None
+                pixels = _of(outs[0], shown) if raw else self._pixels(name, len(shown))
+                data = load.chunks(name, slot, some, stages)
+                source.decode(row, part.chunks.rows[some], data, shown, pixels, stages)
+                self._views(name, request, slot, shown, pixels, outs, stages)
+
+    def _pixels(self, name: str, timestamps: int) -> NDArray[Any]:
+        """The calling thread's own memory for decoded pixels ``[timestamps, C, H, W]``."""
+        m = self.dataset.modalities[name]
+        memory = self._scratch.take(name, m.timestamps * m.plane_bytes)
+        return memory[: timestamps * m.plane_bytes].view(m.dtype).reshape(timestamps, *m.shape[1:])
+
+    def _views(
+        self,
+        name: str,
+        request: Request,
+        slot: int,
+        timestamps: list[int],
+        pixels: NDArray[Any],
+        outs: list[NDArray[Any]],
+        stages: Stages,
+    ) -> None:
+        """Render what each view shows of the decoded `timestamps`, which `pixels` holds."""
+        recipe = self.dataset.recipe
+        if request.params is None or recipe is None:
+            return
+        start = perf_counter()
+        kept = request.keep[name]
+        for v, view in enumerate(recipe.views):
+            params = request.params[slot, v]
+            t = int(params["timestamp"])
+            planes = outs[v].view(np.uint16) if recipe.dtype != "float32" else outs[v]
+            for i, stored in enumerate(self.dataset.stored_timestamps(name, t)):
+                if stored not in timestamps:
+                    continue
+                fastload_kernels.cpu.apply(
+                    pixels[timestamps.index(stored)],
+                    params,
+                    view,
+                    self.dataset.scalings[name],
+                    None if kept is None else kept[slot, v],
+                    planes[i] if t < 0 else planes,
+                    dtype=recipe.dtype,
+                    channels_last=recipe.channels_last,
+                )
+        stages.views += perf_counter() - start
+
+    def _deliver(self, batch: Filling) -> dict[str, Any]:
+        """The batch as a dict; the memory now belongs to its tensors."""
+        batch.load.release()
+        tensors = {n: [b.tensor() for b in buffers] for n, buffers in batch.buffers.items()}
+        return finished(self.dataset, batch.request, tensors)
+
+
+def _of(pixels: NDArray[Any], timestamps: list[int]) -> NDArray[Any]:
+    """Neighbouring timestamps of raw pixels ``[T, C, H, W]``."""
+    return pixels[timestamps[0] : timestamps[-1] + 1]
+
+
+def finished(
+    dataset: Dataset, request: Request, tensors: dict[str, list[torch.Tensor]]
+) -> dict[str, Any]:
+    """The batch, of the filled tensors of each modality, see `Dataset.slots`."""
+    recipe, out = dataset.recipe, dict[str, Any]()
+    for name, filled in tensors.items():
+        if recipe is None:
+            out[name] = filled[0]
+            continue
+        # NumPy, which lacks bfloat16, holds its bits.
+        views = [t.view(TORCH[recipe.dtype]) for t in filled]
+        out[name] = [t.movedim(-1, -3) for t in views] if recipe.channels_last else views
+    timestamps = None if request.params is None else request.params["timestamp"]
+    return out | dataset.describe(request.samples, timestamps)

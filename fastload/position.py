@@ -1,0 +1,113 @@
+"""Where a run stands: the epoch, the step, and what a state says of them. Knows only the plan."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch.distributed
+
+from fastload.plan import Plan
+
+STATE_VERSION = 1
+
+
+class Position:
+    """The epoch and step that the next batch comes from.
+
+    An iteration takes a turn; only the newest one moves the position. So several iterations may be
+    alive, and one that was left behind changes nothing.
+
+    Attributes:
+        epoch: that the present or next iteration is in.
+        step: how many of its batches were delivered.
+        started: whether an iteration of this epoch has begun.
+    """
+
+    def __init__(self, plan: Plan, follows_group: bool) -> None:
+        """`follows_group`: rank and world size are torch.distributed's, as soon as it has any."""
+        self._plan, self._follows_group = plan, follows_group
+        self.epoch = self.step = 0
+        self.started = False
+        self._turn = 0
+
+    @property
+    def plan(self) -> Plan:
+        """The order as this rank sees it."""
+        if self._follows_group and _has_group():
+            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+            if (rank, world_size) != (self._plan.rank, self._plan.world_size):
+                self._plan = replace(self._plan, rank=rank, world_size=world_size)
+        return self._plan
+
+    def go(self, epoch: int, step: int = 0) -> None:
+        """Put the next iteration somewhere; those under way no longer move the position."""
+        self.epoch, self.step, self.started = epoch, step, False
+        self._turn += 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place."""
+        if epoch != self.epoch or self.started:
+            self.go(epoch)
+
+    def begin(self) -> int:
+        """Start an iteration, in the epoch after the last one begun unless told; its turn."""
+        if self.started:
+            self.epoch, self.step = self.epoch + 1, 0
+        self.started = True
+        self._turn += 1
+        return self._turn
+
+    def delivered(self, turn: int, step: int) -> None:
+        """So many batches of the epoch were delivered by the iteration of a turn."""
+        if turn == self._turn:
+            self.step = step
+
+    def ended(self, turn: int, epoch: int) -> None:
+        """The iteration of a turn has delivered all of an epoch."""
+        if turn == self._turn:
+            self.go(epoch + 1)
+
+    # State
+
+    def state(self, length: int | None) -> dict[str, Any]:
+        """Version, epoch and step, plain numbers; `length` is the number of steps in an epoch.
+
+        After the last batch of an epoch it is the start of the next one.
+        """
+        epoch, step = self.epoch, self.step
+        if self.started:
+            epoch, step = _settled(epoch, step, length)
+        return {"version": STATE_VERSION, "epoch": epoch, "step": step}
+
+    def load(self, state: dict[str, Any], fingerprint: dict[str, Any], length: int | None) -> None:
+        """Stand where a state says.
+
+        Args:
+            state: of `state`, with the fingerprint of its loader.
+            fingerprint: what the order depends on, here.
+            length: as of `state`.
+
+        Raises:
+            ValueError: names the field in which the state and this loader differ.
+        """
+        for name, mine in ({"version": STATE_VERSION} | fingerprint).items():
+            if state.get(name) != mine:
+                raise ValueError(
+                    f"the state's {name} is {state.get(name)!r}, but this loader's is {mine!r}"
+                )
+        epoch, step = state.get("epoch"), state.get("step")
+        if not isinstance(epoch, int) or not isinstance(step, int) or epoch < 0:
+            raise ValueError(
+                f"the state's epoch and step must be whole numbers, got {epoch!r} and {step!r}"
+            )
+        if step < 0 or (length is not None and step > length):
+            raise ValueError(f"the state's step is {step}, but an epoch has {length} steps")
+        self.go(*_settled(epoch, step, length))
+
+
+def _settled(epoch: int, step: int, length: int | None) -> tuple[int, int]:
+    """The same position, with the end of an epoch as the start of the next."""
+    return (epoch, step) if length is None or step < length else (epoch + 1, 0)
+
+
+def _has_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

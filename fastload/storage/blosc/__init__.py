@@ -1,0 +1,1 @@
+"""Blosc frames, taken apart so that they can be decoded elsewhere."""

@@ -1,0 +1,1 @@
+"""What shards are made of: tar, zip, zarr and the codecs of their chunks."""

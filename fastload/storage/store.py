@@ -1,0 +1,269 @@
+"""Where bytes come from: named files, of which ranges are read into memory that the caller owns.
+
+Nothing else in the package opens, lists, maps or stats a file of a data set, so that a data set may
+lie wherever a `Store` can read.
+"""
+
+import hashlib
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.storage.errors import (
+    DataError,
+    MachineError,
+    is_scarce,
+    is_storage,
+    scarce,
+    unreadable,
+)
+from fastload.storage.handles import HANDLES, Opened
+from fastload.storage.native import CHANGED, bytes_at, read_ranges
+
+RETRIES_S = (0.05, 0.2, 0.8)
+"""Seconds to wait before asking a storage that failed again."""
+
+
+class Stat(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Byte ranges of files, and where they go. All arrays are ``[n]``.
+
+    Attributes:
+        file: int32, which of the names.
+        offset, size: int64.
+        address: int64, memory that the caller owns and keeps until the call returns.
+    """
+
+    file: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+    address: NDArray[np.int64]
+
+
+Failures = dict[int, DataError]
+"""Why ranges were not read, by their number."""
+
+
+class Store(ABC):
+    """A place that holds named files.
+
+    A store is safe in threads, and pickles. It holds no file open longer than it lives, and none
+    beyond the process's budget. An error says what is at fault: `DataError` the file,
+    `StorageError` what keeps it (after it was asked again), `MachineError` this machine.
+    """
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where it is, for people and for telling stores apart."""
+
+    @property
+    def folder(self) -> Path | None:
+        """A local folder beside the files, where an index may be kept; None if there is none."""
+        return None
+
+    def path(self, name: str) -> str:
+        """What messages call a file."""
+        return f"{self.place}/{name}"
+
+    @abstractmethod
+    def list(self, suffix: str = "") -> dict[str, Stat]:
+        """The files whose names end so, in the order of their names.
+
+        Raises:
+            FileNotFoundError: where there is no such place.
+        """
+
+    @abstractmethod
+    def read(self, name: str, offset: int, out: memoryview) -> int:
+        """Read from `offset` on into `out`, up to the file's end; returns how many bytes.
+
+        Raises:
+            OSError: as the storage has it.
+        """
+
+    def bytes(self, name: str, offset: int, size: int) -> bytes:
+        """As `read`; fewer bytes where the file ends.
+
+        Raises:
+            DataError: where it cannot be read.
+        """
+        out = bytearray(size)
+        return bytes(out[: self._retried(name, offset, memoryview(out))])
+
+    def read_ranges(
+        self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
+    ) -> Failures:
+        """Read many ranges; what fails is returned, and the others are read all the same.
+
+        Args:
+            names: of the files that `ranges.file` points to.
+            sizes: int64, the bytes that each of them had when it was indexed.
+            ranges: see there.
+
+        Raises:
+            MachineError: where the machine lacks what reading takes.
+        """
+        return self._one_by_one(names, sizes, ranges, range(len(ranges.file)))
+
+    def _one_by_one(
+        self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges, todo: Sequence[int]
+    ) -> Failures:
+        failures: Failures = {}
+        for i in todo:
+            name, offset = names[ranges.file[i]], int(ranges.offset[i])
+            out = bytes_at(int(ranges.address[i]), int(ranges.size[i])).data
+            try:
+                got = self._retried(name, offset, out)
+            except DataError as error:
+                failures[i] = error
+                continue
+            if got != len(out):
+                have = int(sizes[ranges.file[i]])
+                reason = (
+                    f"{len(out)} bytes are promised but the file ends at {offset + got}; "
+                    f"it had {have} bytes when it was indexed"
+                )
+                failures[i] = DataError(self.path(name), "", offset, reason)
+        return failures
+
+    def _retried(self, name: str, offset: int, out: memoryview) -> int:
+        for wait in (*RETRIES_S, None):
+            try:
+                return self.read(name, offset, out)
+            except MachineError:
+                raise
+            except OSError as error:
+                if is_scarce(error):
+                    raise scarce(error, self.path(name)) from error
+                if wait is None or not is_storage(error):
+                    raise unreadable(error, self.path(name), offset) from error
+                time.sleep(wait)
+        raise AssertionError
+
+    def digest(self) -> str:
+        """A short name for the place, for what is kept elsewhere."""
+        return _digest(self.place)
+
+
+def _digest(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+class Local(Store):
+    """A folder. Files are read through descriptors, many ranges in one call without the GIL.
+
+    Nothing is mapped: a file that shrinks, or a disk that fails, under a map is a signal that ends
+    the process, and a read is an error. What that costs is in docs/architecture.md.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._opened = Opened()
+
+    @property
+    def place(self) -> str:
+        """The folder's path as it was given."""
+        return str(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself."""
+        return self._folder
+
+    def digest(self) -> str:
+        """See `Store.digest`; the same for every way to the folder."""
+        return _digest(str(self._folder.resolve()))
+
+    def list(self, suffix: str = "") -> dict[str, Stat]:
+        """See `Store.list`. The version is the time of the last change."""
+        if not self._folder.is_dir():
+            raise FileNotFoundError(f"{self._folder}: there is no such folder of shards")
+        with os.scandir(self._folder) as entries:
+            stats = {e.name: e.stat() for e in entries if e.name.endswith(suffix)}
+        return {n: Stat(stats[n].st_size, str(stats[n].st_mtime_ns)) for n in sorted(stats)}
+
+    def read(self, name: str, offset: int, out: memoryview) -> int:
+        """See `Store.read`."""
+        with HANDLES.lease(self._opened, [(name, self.path(name))]) as [fd]:
+            done = 0
+            while done < len(out):
+                got = os.pread(fd, len(out) - done, offset + done)
+                if not got:
+                    break
+                out[done : done + len(got)] = got
+                done += len(got)
+        return done
+
+    def read_ranges(
+        self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
+    ) -> Failures:
+        """See `Store.read_ranges`."""
+        failures: Failures = {}
+        if (ranges.file == ranges.file[:1]).all():  # as a sample of one shard asks
+            files, rows = ranges.file[:1], np.zeros(len(ranges.file), np.int64)
+        else:
+            files, rows = np.unique(ranges.file, return_inverse=True)
+        for start in range(0, len(files), HANDLES.most_at_once):
+            some = files[start : start + HANDLES.most_at_once]
+            mine = np.flatnonzero((rows >= start) & (rows < start + len(some)))
+            failures |= self._read_open(names, sizes, ranges, some, rows - start, mine)
+        return failures
+
+    def _read_open(
+        self,
+        names: Sequence[str],
+        sizes: NDArray[np.int64],
+        ranges: Ranges,
+        files: NDArray[np.int32],
+        rows: NDArray[np.int64],
+        mine: NDArray[np.int64],
+    ) -> Failures:
+        """Read the ranges `mine`, which lie in `files`; `rows` says in which of them."""
+        paths = [(names[f], self.path(names[f])) for f in files.tolist()]
+        outcome = np.zeros(len(mine), np.uint8)
+        try:
+            with HANDLES.lease(self._opened, paths) as fds:
+                fd = np.array(fds, np.int32)[rows[mine]]
+                failed = read_ranges(
+                    fd, sizes[ranges.file[mine]], ranges.offset[mine], ranges.size[mine],
+                    ranges.address[mine], outcome,
+                )  # fmt: skip
+        except OSError:  # some file cannot be opened; which one, the slow way says
+            return self._one_by_one(names, sizes, ranges, mine.tolist())
+        if not failed:
+            return {}
+        failures = {
+            i: self._changed(names[ranges.file[i]], int(sizes[ranges.file[i]]), ranges, i)
+            for i in mine[outcome == CHANGED].tolist()
+        }
+        todo = [i for i in mine[outcome != 0].tolist() if i not in failures]
+        return failures | self._one_by_one(names, sizes, ranges, todo)
+
+    def _changed(self, name: str, size: int, ranges: Ranges, i: int) -> DataError:
+        try:
+            found = os.stat(self._folder / name).st_size
+        except OSError as error:
+            return unreadable(error, self.path(name), int(ranges.offset[i]))
+        reason = f"had {size} bytes when it was indexed, has {found} now; open it anew"
+        return DataError(self.path(name), "", int(ranges.offset[i]), reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_folder"])  # type: ignore[misc]

@@ -1,0 +1,137 @@
+"""Planning a launch of the view operation: what holds for every batch of a recipe and a source."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
+from fastload_kernels.cuda.tiles import BLOCK, Bounds, Tile, choose
+from fastload_kernels.view import View
+
+JOB = np.dtype(
+    [("out", "<u8")]
+    + [(name, "<i4") for name in ("column", "height", "width", "cubic")]
+    + [(name, "<i4") for name in ("timestamps", "first_timestamp", "rows", "columns")]
+    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span")],
+)
+"""One view of a launch; the struct `Job` in job.cuh."""
+
+SOURCES = {"int16": "short", "uint8": "u8", "uint16": "u16", "float16": "Half", "float32": "float"}
+"""Pixels that are read as they are, and their names in the kernels."""
+OUTPUTS = {"float32": "float", "float16": "Half", "bfloat16": "Bfloat"}
+"""Pixels that are written, and their names in the kernels."""
+_PLANE = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """A launch but for its addresses: geometry that holds for every batch."""
+
+    bounds: tuple[Bounds, ...]
+    shape: tuple[int, int, int, int]
+    """T, C, H, W of the source."""
+    jobs: NDArray[np.void]
+    """``[V]`` records of `JOB`, without addresses."""
+    blocks: int
+    """Of a sample."""
+    timestamps: int
+    """Of all views of a sample together: all of them for a view that shows all, else one."""
+    shared: int
+    """Bytes of shared memory."""
+    source: str
+    output: str
+    channels_last: bool
+
+    def mean_bytes(self, samples: int) -> int:
+        """Scratch that `render` wants for the band means; 0 where no view draws a contrast."""
+        C = self.shape[1]
+        contrast = any(bounds.contrast for bounds in self.bounds)
+        return 4 * samples * self.timestamps * C if contrast else 0
+
+    @property
+    def measure_shared(self) -> int:
+        """Bytes of shared memory of a block that makes band means: a sum for each thread, a weight
+        for each source row, filled up to fours, and for each column."""
+        H, W = self.shape[2:]
+        return 8 * BLOCK + 4 * (H + 3 + W)
+
+
+def plan_views(
+    views: Sequence[View],
+    shape: tuple[int, int, int, int],
+    source: str,
+    output: str = "float32",
+    channels_last: bool = False,
+    memory: SharedMemory = SMALLEST,
+) -> LaunchPlan:
+    """Describe the launch that makes all `views` of a modality.
+
+    Args:
+        views: the V descriptions.
+        shape: (T, C, H, W) of every sample's source.
+        source: dtype of the pixels on disk, one of `SOURCES`.
+        output: dtype of the views, one of `OUTPUTS`.
+        channels_last: whether bands are the fastest axis of the views.
+        memory: of the device that will run it. The default fits every supported device; larger ones
+            are faster with tiles for their own, see `SharedMemory.of`.
+
+    Raises:
+        ValueError: where a dtype is not offered, a view is too large for shared memory, or a plane
+            too large for 32-bit offsets.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source dtype must be one of {list(SOURCES)}, got {source!r}")
+    if output not in OUTPUTS:
+        raise ValueError(f"output dtype must be one of {list(OUTPUTS)}, got {output!r}")
+    T, C, H, W = shape
+    item = 4 if output == "float32" else 2
+    _check_planes(views, (H, W), source, C * item if channels_last else item)
+    bounds = tuple(Bounds.of(view, H, W) for view in views)
+    tiles = [choose(bound, C * item if channels_last else 0, memory) for bound in bounds]
+    jobs, blocks = _jobs(bounds, tiles, T)
+    timestamps, shared = (
+        int(jobs["timestamps"].sum()),
+        max((tile.shared for tile in tiles), default=0),
+    )
+    plan = LaunchPlan(
+        bounds, shape, jobs, blocks, timestamps, shared, source, output, channels_last
+    )
+    if plan.mean_bytes(1) and plan.measure_shared > memory.dynamic:
+        raise ValueError(
+            f"source of {H} x {W}: its band means, for contrast, take {plan.measure_shared} bytes "
+            f"of shared memory, a block may have {memory.dynamic}"
+        )
+    return plan
+
+
+def _check_planes(
+    views: Sequence[View], source_shape: tuple[int, int], source: str, pixel_bytes: int
+) -> None:
+    """The kernels count the bytes of a plane in 32 bits."""
+    H, W = source_shape
+    planes = {f"source of {H} x {W} {source}": H * W * np.dtype(source).itemsize}
+    planes |= {f"View.size {view.size}": math.prod(view.shape) * pixel_bytes for view in views}
+    for name, size in planes.items():
+        if size > _PLANE:
+            raise ValueError(f"{name}: a plane has {size} bytes, at most {_PLANE} are possible")
+
+
+def _jobs(
+    bounds: Sequence[Bounds], tiles: Sequence[Tile], timestamps: int
+) -> tuple[NDArray[np.void], int]:
+    """A record for each view, and how many blocks they have together."""
+    jobs = np.zeros(len(tiles), JOB)
+    for v, (job, bound, tile) in enumerate(zip(jobs, bounds, tiles, strict=True)):
+        h, w = bound.view.shape
+        job["column"], job["height"], job["width"] = v, h, w
+        job["cubic"] = bound.view.interpolation == "bicubic"
+        job["timestamps"] = timestamps if bound.view.timestamp == "all" else 1
+        job["rows"], job["columns"], job["span"] = tile.rows, tile.columns, tile.span
+        job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
+    blocks = jobs["timestamps"] * jobs["strips"] * jobs["tiles"]
+    jobs["first_timestamp"] = np.cumsum(jobs["timestamps"]) - jobs["timestamps"]
+    jobs["first_block"] = np.cumsum(blocks) - blocks
+    return jobs, int(blocks.sum())
