@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
-from fastload.storage.store import Ranges, Store
+from fastload.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -199,17 +199,19 @@ class ChunkedSource(Source):
         Raises:
             DataError: names the first chunk that cannot be read.
         """
-        start = perf_counter()
-        stored = rows["stored"]
-        ends = np.cumsum(stored)
-        places = ends - stored + buffer.ctypes.data
-        ranges = Ranges(rows["file"], rows["offset"], stored, places)
-        failures = self.store.read_ranges(self.files, self.sizes, ranges)
+        start, at = perf_counter(), 0
+        data: list[NDArray[np.uint8] | None] = []
+        for row in rows:
+            stored, file = int(row["stored"]), int(row["file"])
+            out = buffer[at : at + stored]
+            at += stored
+            data.append(out if stored else None)
+            if stored:
+                try:
+                    self.store.fetch(
+                        self.files[file], int(self.sizes[file]), int(row["offset"]), out
+                    )
+                except DataError as error:
+                    raise self.error(sample, row, error) from error
         stages.read += perf_counter() - start
-        if failures:
-            first = min(failures)
-            raise self.error(sample, rows[first], failures[first])
-        return [
-            buffer[end - n : end] if n else None
-            for end, n in zip(ends.tolist(), stored.tolist(), strict=True)
-        ]
+        return data

@@ -76,14 +76,14 @@ class Handles:
         leased: list[Handle] = []
         try:
             for name, path in paths:
-                leased.append(self._take(opened, name, path))
+                leased.append(self.take(opened, name, path))
             yield [handle.fd for handle in leased]
         finally:
-            with self._lock:
-                for handle in leased:
-                    handle.users -= 1
+            for handle in leased:
+                self.give(handle)
 
-    def _take(self, opened: Opened, name: str, path: str) -> Handle:
+    def take(self, opened: Opened, name: str, path: str) -> Handle:
+        """As `lease`, of one file, until it is given back."""
         with self._lock:
             handle = opened.get(name)
             if handle is None:
@@ -95,6 +95,11 @@ class Handles:
                 self._by_age.move_to_end(id(handle))
             handle.users += 1
         return handle
+
+    def give(self, handle: Handle) -> None:
+        """Give a handle back."""
+        with self._lock:
+            handle.users -= 1
 
     def _open(self, path: str) -> int:
         flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)

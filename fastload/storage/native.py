@@ -19,12 +19,9 @@ _pread = types.ExternalFunction(
 _lseek = types.ExternalFunction("lseek", types.int64(types.int32, types.int64, types.int32))
 _SEEK_END = 2
 
-CHANGED, SHORT = 1, 2
-"""Why a range was not read: the file has another size, or a read failed or met the file's end."""
-
 
 @_jit
-def read_ranges(fd, length, offset, size, address, outcome):  # type: ignore[no-untyped-def]
+def read_ranges(fd, length, offset, size, address, done):  # type: ignore[no-untyped-def]
     """Read ranges of open files to addresses; all arrays are ``[n]``.
 
     Args:
@@ -32,30 +29,22 @@ def read_ranges(fd, length, offset, size, address, outcome):  # type: ignore[no-
         length: int64, the bytes that each file must have.
         offset, size: int64.
         address: int64, where each goes.
-        outcome: uint8, receives 0, `CHANGED` or `SHORT`.
-
-    Returns:
-        how many were not read.
+        done: bool, receives whether all of it was read.
     """
-    failed = 0
     found = np.int64(0)
     for i in range(fd.shape[0]):
         if i == 0 or fd[i] != fd[i - 1]:
             found = _lseek(fd[i], 0, _SEEK_END)
-        outcome[i] = 0
+        done[i] = False
         if found != length[i]:
-            outcome[i] = CHANGED
-            failed += 1
             continue
-        done = np.int64(0)
-        while done < size[i]:
-            got = _pread(fd[i], address[i] + done, size[i] - done, offset[i] + done)
+        at = np.int64(0)
+        while at < size[i]:
+            got = _pread(fd[i], address[i] + at, size[i] - at, offset[i] + at)
             if got <= 0:
-                outcome[i] = SHORT
-                failed += 1
                 break
-            done += got
-    return failed
+            at += got
+        done[i] = at == size[i]
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -4,6 +4,7 @@ Nothing else in the package opens, lists, maps or stats a file of a data set, so
 lie wherever a `Store` can read.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -25,7 +26,7 @@ from fastload.storage.errors import (
     unreadable,
 )
 from fastload.storage.handles import HANDLES, Opened
-from fastload.storage.native import CHANGED, bytes_at, read_ranges
+from fastload.storage.native import bytes_at, read_ranges
 
 RETRIES_S = (0.05, 0.2, 0.8)
 """Seconds to wait before asking a storage that failed again."""
@@ -120,25 +121,38 @@ class Store(ABC):
         """
         return self._one_by_one(names, sizes, ranges, range(len(ranges.file)))
 
+    def fetch(self, name: str, size: int, offset: int, out: NDArray[np.uint8]) -> None:
+        """Read one range into `out`.
+
+        Args:
+            name: of the file.
+            size: bytes that the file had when it was indexed.
+            offset: where the range begins.
+            out: uint8, as long as the range.
+
+        Raises:
+            DataError: where it cannot be read, or the file is not what was indexed.
+            MachineError: where the machine lacks what reading takes.
+        """
+        got = self._retried(name, offset, out.data)
+        if got != len(out):
+            reason = (
+                f"{len(out)} bytes are promised but the file ends at {offset + got}; "
+                f"it had {size} bytes when it was indexed"
+            )
+            raise DataError(self.path(name), "", offset, reason)
+
     def _one_by_one(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges, todo: Sequence[int]
     ) -> Failures:
         failures: Failures = {}
         for i in todo:
-            name, offset = names[ranges.file[i]], int(ranges.offset[i])
-            out = bytes_at(int(ranges.address[i]), int(ranges.size[i])).data
+            file = ranges.file[i]
+            out = bytes_at(int(ranges.address[i]), int(ranges.size[i]))
             try:
-                got = self._retried(name, offset, out)
+                self.fetch(names[file], int(sizes[file]), int(ranges.offset[i]), out)
             except DataError as error:
                 failures[i] = error
-                continue
-            if got != len(out):
-                have = int(sizes[ranges.file[i]])
-                reason = (
-                    f"{len(out)} bytes are promised but the file ends at {offset + got}; "
-                    f"it had {have} bytes when it was indexed"
-                )
-                failures[i] = DataError(self.path(name), "", offset, reason)
         return failures
 
     def _retried(self, name: str, offset: int, out: memoryview) -> int:
@@ -199,25 +213,41 @@ class Local(Store):
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
-        with HANDLES.lease(self._opened, [(name, self.path(name))]) as [fd]:
+        handle = HANDLES.take(self._opened, name, self.path(name))
+        try:
             done = 0
             while done < len(out):
-                got = os.pread(fd, len(out) - done, offset + done)
+                got = _read_into(handle.fd, out[done:], offset + done)
                 if not got:
                     break
-                out[done : done + len(got)] = got
-                done += len(got)
+                done += got
+        finally:
+            HANDLES.give(handle)
         return done
+
+    def fetch(self, name: str, size: int, offset: int, out: NDArray[np.uint8]) -> None:
+        """See `Store.fetch`."""
+        try:
+            handle = HANDLES.take(self._opened, name, self.path(name))
+            try:
+                found = os.lseek(handle.fd, 0, os.SEEK_END)
+                if found == size and _read_into(handle.fd, out, offset) == len(out):
+                    return
+            finally:
+                HANDLES.give(handle)
+        except OSError:  # the slow way finds out which, and asks again where that may help
+            found = size
+        if found != size:
+            reason = f"had {size} bytes when it was indexed, has {found} now; open it anew"
+            raise DataError(self.path(name), "", offset, reason)
+        super().fetch(name, size, offset, out)
 
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
     ) -> Failures:
         """See `Store.read_ranges`."""
         failures: Failures = {}
-        if (ranges.file == ranges.file[:1]).all():  # as a sample of one shard asks
-            files, rows = ranges.file[:1], np.zeros(len(ranges.file), np.int64)
-        else:
-            files, rows = np.unique(ranges.file, return_inverse=True)
+        files, rows = np.unique(ranges.file, return_inverse=True)
         for start in range(0, len(files), HANDLES.most_at_once):
             some = files[start : start + HANDLES.most_at_once]
             mine = np.flatnonzero((rows >= start) & (rows < start + len(some)))
@@ -235,35 +265,29 @@ class Local(Store):
     ) -> Failures:
         """Read the ranges `mine`, which lie in `files`; `rows` says in which of them."""
         paths = [(names[f], self.path(names[f])) for f in files.tolist()]
-        outcome = np.zeros(len(mine), np.uint8)
-        try:
-            with HANDLES.lease(self._opened, paths) as fds:
-                fd = np.array(fds, np.int32)[rows[mine]]
-                failed = read_ranges(
-                    fd, sizes[ranges.file[mine]], ranges.offset[mine], ranges.size[mine],
-                    ranges.address[mine], outcome,
-                )  # fmt: skip
-        except OSError:  # some file cannot be opened; which one, the slow way says
-            return self._one_by_one(names, sizes, ranges, mine.tolist())
-        if not failed:
-            return {}
-        failures = {
-            i: self._changed(names[ranges.file[i]], int(sizes[ranges.file[i]]), ranges, i)
-            for i in mine[outcome == CHANGED].tolist()
-        }
-        todo = [i for i in mine[outcome != 0].tolist() if i not in failures]
-        return failures | self._one_by_one(names, sizes, ranges, todo)
-
-    def _changed(self, name: str, size: int, ranges: Ranges, i: int) -> DataError:
-        try:
-            found = os.stat(self._folder / name).st_size
-        except OSError as error:
-            return unreadable(error, self.path(name), int(ranges.offset[i]))
-        reason = f"had {size} bytes when it was indexed, has {found} now; open it anew"
-        return DataError(self.path(name), "", int(ranges.offset[i]), reason)
+        done = np.zeros(len(mine), bool)
+        # What cannot be opened or read goes the slow way, which says why.
+        with contextlib.suppress(OSError), HANDLES.lease(self._opened, paths) as fds:
+            fd = np.array(fds, np.int32)[rows[mine]]
+            some = (array[mine] for array in (ranges.offset, ranges.size, ranges.address))
+            read_ranges(fd, sizes[ranges.file[mine]], *some, done)
+        return self._one_by_one(names, sizes, ranges, mine[~done].tolist())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_folder": self._folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["_folder"])  # type: ignore[misc]
+
+
+if hasattr(os, "preadv"):
+
+    def _read_into(fd: int, out: Any, offset: int) -> int:
+        return os.preadv(fd, [out], offset)
+
+else:  # older systems
+
+    def _read_into(fd: int, out: Any, offset: int) -> int:
+        data = os.pread(fd, len(out), offset)
+        out[: len(data)] = np.frombuffer(data, np.uint8) if isinstance(out, np.ndarray) else data
+        return len(data)
