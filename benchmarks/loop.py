@@ -119,18 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     costs = {workers: sorted(overhead(args.steps, workers)) for workers in (0, WORKERS)}
     memory = {name: peak(name, 3) for name in METHODS}
-    for workers, its in costs.items():
-        quarter = len(its) // 4
+    for workers, found in costs.items():
+        quarter = len(found) // 4
         print(
-            f"the loop itself, {workers} workers: {median(its):.2f} ms a step (quartiles "
-            f"{its[quarter]:.2f} to {its[-quarter]:.2f}), aim below 1 ms: "
-            f"{'met' if median(its) < 1 else 'above'}"
+            f"the loop itself, {workers} workers: {median(found):.2f} ms a step (quartiles "
+            f"{found[quarter]:.2f} to {found[-quarter]:.2f}), aim below 1 ms: "
+            f"{'met' if median(found) < 1 else 'above'}"
         )
     for name, mib in memory.items():
         print(f"{name:<10} {mib:6.0f} MiB at most, on made scenes on the CPU")
     if args.json is not None:
-        found = {"machine": machine.describe(), "milliseconds": costs, "peak_mib": memory}
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        out = {"machine": machine.describe(), "milliseconds": costs, "peak_mib": memory}
+        args.json.write_text(json.dumps(out, indent=2) + "\n")
     return 0
 
 

@@ -4,6 +4,7 @@ A `Dataset` says what is on disk, a `Recipe` what a method wants to see, and `Da
 one to the other, in an order that depends on nothing but the seed.
 """
 
+from fastload.datasets.base import Dataset
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
@@ -11,4 +12,4 @@ from fastload.storage.errors import DataError
 from fastload_kernels import View
 
 __version__ = "0.1.0"
-__all__ = ["SSL4EOS12", "DataError", "DataLoader", "Radiometry", "Recipe", "View"]
+__all__ = ["SSL4EOS12", "DataError", "DataLoader", "Dataset", "Radiometry", "Recipe", "View"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fastload.engines import MOVERS
 from fastload.engines.dali import need_dali
 
 
@@ -12,8 +13,9 @@ def check(engine: str, on_error: str, rank: int | None, world_size: int | None) 
         ValueError: names the argument.
         ImportError: where the engine is "dali" and DALI is not installed.
     """
-    if engine not in ("auto", "threads", "dali"):
-        raise ValueError(f"engine must be 'auto', 'threads' or 'dali', got {engine!r}")
+    *others, last = map(repr, ("auto", *MOVERS))
+    if engine != "auto" and engine not in MOVERS:
+        raise ValueError(f"engine must be {', '.join(others)} or {last}, got {engine!r}")
     if engine == "dali":
         need_dali()
     if on_error not in ("raise", "replace"):

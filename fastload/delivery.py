@@ -22,7 +22,8 @@ def can_pin() -> bool:
 
 
 def resolved(device: str | torch.device) -> torch.device:
-    """A device, with its number: "cuda" is that of torchrun's `LOCAL_RANK`, or else the current.
+    """A device, with its number: "cuda" is the one that torch was set to, or else that of
+    torchrun's `LOCAL_RANK`, if it is visible.
 
     Raises:
         ValueError: where there is no such GPU.
@@ -32,12 +33,29 @@ def resolved(device: str | torch.device) -> torch.device:
         return wanted
     if not torch.cuda.is_available():
         raise ValueError(f"device is {str(device)!r}, but torch finds no GPU here")
-    numbered = str(wanted) != "cuda"
-    local = os.environ.get("LOCAL_RANK", torch.cuda.current_device())
-    index = wanted.index if numbered else int(local)
-    if index >= torch.cuda.device_count():
-        raise ValueError(f"device cuda:{index}: there are {torch.cuda.device_count()} GPUs here")
+    count = torch.cuda.device_count()
+    index = wanted.index
+    if str(wanted) == "cuda":
+        # Before CUDA has started, nobody can have chosen a device; asking for it would start it.
+        begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_device() if begun else 0
+        index = default_index(current, os.environ.get("LOCAL_RANK"), count)
+    if index >= count:
+        raise ValueError(f"device cuda:{index}: there are {count} GPUs here")
     return torch.device("cuda", index)
+
+
+def default_index(current: int, local_rank: str | None, count: int) -> int:
+    """Which GPU "cuda" is.
+
+    Args:
+        current: the one that torch is set to; 0 where nobody chose.
+        local_rank: of torchrun, as far as it is set.
+        count: how many are visible.
+    """
+    if current or local_rank is None or not local_rank.isdigit():
+        return current
+    return int(local_rank) if int(local_rank) < count else current
 
 
 def moved(batch: dict[str, Any], pixels: Iterable[str], device: torch.device) -> dict[str, Any]:

@@ -56,13 +56,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             and to an order that has a seed, and are ignored for fastload datasets.
         prefetch_factor: batches that are made ahead. Torch's is per worker.
         seed: 64-bit seed of the order and of every view.
-        engine: "threads": threads read and decode. "dali": DALI moves the compressed bytes; it
-            needs an extra. On a CPU threads then decode and render; on a GPU the views are made
-            there by both, and the decoding too by "dali". "auto": "dali" on a GPU where it is
-            installed, else "threads", which is the faster one on a CPU. All give the same batches.
+        engine: what moves the compressed bytes. "threads": the package's own. "dali": DALI, which
+            needs an extra. `device` says where they are decoded and rendered. "auto": "dali" on a
+            GPU where it is installed, else "threads", which is the faster one on a CPU. All give
+            the same batches.
         device: where the pixels are delivered. What describes them (`index`, `time`, ...) stays in
-            host memory, so that looking at it never waits for a GPU. "cuda" is the GPU of
-            torchrun's `LOCAL_RANK`, where that is set.
+            host memory, so that looking at it never waits for a GPU. "cuda" is the GPU that
+            torch was set to, or else that of torchrun's `LOCAL_RANK`.
         rank, world_size: default to torch.distributed's as soon as there is a process group, and to
             0 and 1 before.
         on_error: "raise", or "replace" an unreadable sample by a sound one.

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from fastload.datasets.base import Dataset
+from fastload.storage.errors import DataError
 
 PROBES = 8
 DARK, SHIFTED = 700, 900
@@ -46,7 +47,7 @@ def darkest(dataset: Dataset, modality: str) -> float | None:
     for sample in np.linspace(0, len(dataset) - 1, min(PROBES, len(dataset))).astype(int):
         try:
             image = dataset.read(modality, int(sample), [0])[0, :, ::8, ::8]
-        except RuntimeError:
+        except DataError:
             continue
         valid = [band[band != 0] for band in image]
         found += [np.percentile(v, 1) for v in valid if v.size]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from fastload.dtypes import OUTPUTS
 from fastload.statistics import Statistics
 from fastload_kernels import Scaling, View
 
@@ -100,8 +101,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.views:
             raise ValueError("Recipe.views must hold at least one View")
-        if self.dtype not in ("float32", "float16", "bfloat16"):
-            raise ValueError(f"Recipe.dtype: unknown {self.dtype!r}")
+        if self.dtype not in OUTPUTS:
+            raise ValueError(f"Recipe.dtype must be one of {OUTPUTS}, got {self.dtype!r}")
         kinds = (
             [self.radiometry]
             if isinstance(self.radiometry, Radiometry)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.source import CHUNK, FRAME, OTHER, ChunkedSource, Chunks, Columns, Modality
+from fastload.datasets.cells import count_cells, fill_cells
+from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality
 from fastload.profile import Stages
 from fastload.storage.checksum import crc32
 from fastload.storage.errors import DataError
@@ -66,8 +67,7 @@ class ZarrSource(ChunkedSource):
     def chunks(self, samples: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Chunks:
         """See `ChunkedSource.chunks`."""
         index = self.index
-        for shard in np.unique(index.shard[samples]).tolist():
-            index.verify(shard)
+        index.verify(index.shard[samples])
         layouts = index.layout[samples]
         if len(self.specs) == 1 or (layouts == layouts[:1]).all():
             slots = np.arange(len(samples))
@@ -90,27 +90,12 @@ class ZarrSource(ChunkedSource):
         wanted: NDArray[np.bool_],
     ) -> NDArray[np.void]:
         """`CHUNK` rows of samples ``[b]`` that share a layout and go to `slots` ``[b]``."""
-        spec = self.specs[layout]
-        along, each = spec.grid[0], int(np.prod(spec.grid[1:]))
-        depth = spec.chunks[0]
-        if depth > 1:  # a chunk holds several timestamps
-            padded = np.zeros((len(samples), along * depth), bool)
-            padded[:, : wanted.shape[1]] = wanted
-            wanted = np.asarray(padded.reshape(len(samples), along, depth).any(axis=2))
-        b, g = np.nonzero(wanted)
-        cells = (g[:, None] * each + np.arange(each)).ravel()
-        b = np.repeat(b, each)
-        places = self.index.chunks[self.index.first[samples[b]] + cells]
-        rows = np.empty(len(b), CHUNK)
-        rows["slot"], rows["cell"], rows["layout"] = slots[b], cells, layout
-        rows["timestamp"] = cells // each * depth
-        for name in ("file", "offset", "stored", "size", "crc", "method"):
-            rows[name] = places[name]
+        spec, places = self.specs[layout], self.index.chunks
+        depth, each = spec.chunks[0], int(np.prod(spec.grid[1:]))
         plain = spec.whole_timestamps and spec.disk_dtype.isnative and spec.codec.name == "blosc"
-        rows["codec"] = OTHER
-        if plain:
-            frames = (rows["stored"] > 0) & (rows["method"] != DEFLATED)
-            rows["codec"][frames] = FRAME
+        rows = np.empty(count_cells(wanted, depth) * each, CHUNK)
+        first = self.index.first[samples]
+        fill_cells(wanted, depth, each, slots, first, places, layout, plain, rows)
         return rows
 
     def decode(

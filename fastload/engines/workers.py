@@ -19,6 +19,10 @@ class Flag:
     raised = False
 
 
+class Cancelled(RuntimeError):
+    """Pieces of a task were skipped: nobody wants it any more."""
+
+
 class Task:
     """Pieces of work, numbered from 0, that any number of threads do together."""
 
@@ -43,11 +47,12 @@ class Task:
         """Do pieces until none is left. An error of a piece is kept; nothing is raised."""
         # `next` on a counter is atomic, so no two threads get the same number.
         while (piece := next(self._next)) < self._pieces:
-            if not self._cancelled.raised:
-                try:
-                    self._work(piece)
-                except BaseException as error:
-                    self.errors[piece] = error
+            try:
+                if self._cancelled.raised:
+                    raise Cancelled
+                self._work(piece)
+            except BaseException as error:
+                self.errors[piece] = error
             if next(self._ended) == self._pieces:
                 self._finish()
 
@@ -92,10 +97,10 @@ class Workers:
     ) -> Task:
         """Begin a task. Without threads it is done when this returns."""
         task = Task(pieces, work, self.cancelled, end)
-        if not self.count:
-            task.help()
         for _ in range(min(self.count, pieces)):
             self._tasks.put(task)
+        if not self.count or self.cancelled.raised:  # then threads may have ended before it
+            task.help()
         return task
 
     def cancel(self) -> None:

@@ -77,20 +77,20 @@ class Index:
     def __len__(self) -> int:
         return len(self.key)
 
-    def verify(self, shard: int) -> None:
-        """Compare a shard's chunk rows with their checksum; they are read only then, and once.
+    def verify(self, shards: NDArray[np.uint32]) -> None:
+        """Compare shards' chunk rows with their checksum; each is read only then, and once.
 
         Raises:
             DataError: names the index file.
         """
-        if self.origin is None or shard in self.origin.verified:
+        if self.origin is None:
             return
-        start = sum(s.samples for s in self.shards[:shard])
-        rows = _chunk_rows(self, start, self.shards[shard].samples)
-        if crc32(_bytes(self.chunks[rows])) != self.origin.chunk_sums[shard]:
-            reason = "the index is damaged (CRC-32 of its chunks); delete it, it will be built anew"
-            raise DataError(str(self.origin.path), self.shards[shard].name, -1, reason)
-        self.origin.verified.add(shard)
+        for shard in np.unique(shards[~self.origin.verified[shards]]).tolist():
+            rows = _chunk_rows(self, self.origin.starts[shard], self.shards[shard].samples)
+            if crc32(_bytes(self.chunks[rows])) != self.origin.chunk_sums[shard]:
+                reason = "the index is damaged (CRC-32 of its chunks); delete it, to build it anew"
+                raise DataError(str(self.origin.path), self.shards[shard].name, -1, reason)
+            self.origin.verified[shard] = True
 
     def __reduce__(self) -> Any:
         if self.origin is None:
@@ -106,7 +106,9 @@ class Origin:
     token: int
     """CRC-32 of its header, which holds those of all columns."""
     chunk_sums: list[int]
-    verified: set[int]
+    starts: list[int]
+    """First row of each shard."""
+    verified: NDArray[np.bool_]
 
 
 def save(index: Index, path: Path) -> None:
@@ -174,8 +176,9 @@ def load(path: Path) -> Index:
             _check_column(fd, name, header["columns"][name], base)
         data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
     columns = {name: _column(data, header["columns"][name], base) for name in COLUMNS}
-    origin = Origin(path, token, header["chunk_sums"], set())
     shards = [Shard(*s) for s in header["shards"]]
+    starts = np.cumsum([0, *(s.samples for s in shards)]).tolist()
+    origin = Origin(path, token, header["chunk_sums"], starts, np.zeros(len(shards), bool))
     return Index(shards, header["layouts"], **columns, origin=origin)
 
 

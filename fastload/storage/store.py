@@ -188,6 +188,7 @@ class Local(Store):
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self._opened = Opened()
+        self._known: tuple[Sequence[str], NDArray[np.int64]] = ((), np.empty(0, np.int64))
 
     @property
     def place(self) -> str:
@@ -208,35 +209,37 @@ class Local(Store):
         if not self._folder.is_dir():
             raise FileNotFoundError(f"{self._folder}: there is no such folder of shards")
         with os.scandir(self._folder) as entries:
-            stats = {e.name: e.stat() for e in entries if e.name.endswith(suffix)}
+            files = (e for e in entries if e.name.endswith(suffix) and not e.is_dir())
+            stats = {e.name: e.stat() for e in files}
         return {n: Stat(stats[n].st_size, str(stats[n].st_mtime_ns)) for n in sorted(stats)}
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
-        handle = HANDLES.take(self._opened, name, self.path(name))
+        number = HANDLES.number(self._opened, name, self.path(name))
+        fd = HANDLES.take(self._opened, number)
         try:
             done = 0
             while done < len(out):
-                got = _read_into(handle.fd, out[done:], offset + done)
+                got = _read_into(fd, out[done:], offset + done)
                 if not got:
                     break
                 done += got
         finally:
-            HANDLES.give(handle)
+            HANDLES.put(self._opened, number)
         return done
 
     def fetch(self, name: str, size: int, offset: int, out: NDArray[np.uint8]) -> None:
         """See `Store.fetch`."""
-        try:
-            handle = HANDLES.take(self._opened, name, self.path(name))
+        found, number = size, HANDLES.number(self._opened, name, self.path(name))
+        # What cannot be opened or read goes the slow way, which says why.
+        with contextlib.suppress(OSError):
+            fd = HANDLES.take(self._opened, number)
             try:
-                found = os.lseek(handle.fd, 0, os.SEEK_END)
-                if found == size and _read_into(handle.fd, out, offset) == len(out):
+                found = os.lseek(fd, 0, os.SEEK_END)
+                if found == size and _read_into(fd, out, offset) == len(out):
                     return
             finally:
-                HANDLES.give(handle)
-        except OSError:  # the slow way finds out which, and asks again where that may help
-            found = size
+                HANDLES.put(self._opened, number)
         if found != size:
             reason = f"had {size} bytes when it was indexed, has {found} now; open it anew"
             raise DataError(self.path(name), "", offset, reason)
@@ -246,32 +249,43 @@ class Local(Store):
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
     ) -> Failures:
         """See `Store.read_ranges`."""
-        failures: Failures = {}
-        files, rows = np.unique(ranges.file, return_inverse=True)
-        for start in range(0, len(files), HANDLES.most_at_once):
-            some = files[start : start + HANDLES.most_at_once]
-            mine = np.flatnonzero((rows >= start) & (rows < start + len(some)))
-            failures |= self._read_open(names, sizes, ranges, some, rows - start, mine)
-        return failures
+        numbers = self._numbers(names)[ranges.file]
+        files, rows = np.unique(numbers, return_inverse=True)
+        step = HANDLES.most_at_once
+        if HANDLES.all_open(self._opened, files):
+            step = max(1, len(files))
+        done = np.zeros(len(rows), bool)
+        for start in range(0, len(files), step):
+            self._read_leased(sizes, ranges, files[start : start + step], rows - start, done)
+        return self._one_by_one(names, sizes, ranges, np.flatnonzero(~done).tolist())
 
-    def _read_open(
+    def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """The handles' numbers of files."""
+        known, numbers = self._known
+        if known is not names:
+            each = [HANDLES.number(self._opened, name, self.path(name)) for name in names]
+            numbers = np.array(each, np.int64)
+            self._known = names, numbers
+        return numbers
+
+    def _read_leased(
         self,
-        names: Sequence[str],
         sizes: NDArray[np.int64],
         ranges: Ranges,
-        files: NDArray[np.int32],
+        files: NDArray[np.int64],
         rows: NDArray[np.int64],
-        mine: NDArray[np.int64],
-    ) -> Failures:
-        """Read the ranges `mine`, which lie in `files`; `rows` says in which of them."""
-        paths = [(names[f], self.path(names[f])) for f in files.tolist()]
-        done = np.zeros(len(mine), bool)
-        # What cannot be opened or read goes the slow way, which says why.
-        with contextlib.suppress(OSError), HANDLES.lease(self._opened, paths) as fds:
-            fd = np.array(fds, np.int32)[rows[mine]]
+        done: NDArray[np.bool_],
+    ) -> None:
+        """Read those ranges that lie in `files`; `rows` says in which of them."""
+        fds = HANDLES.lease(self._opened, files)
+        try:
+            mine = np.flatnonzero((rows >= 0) & (rows < len(files)))
             some = (array[mine] for array in (ranges.offset, ranges.size, ranges.address))
-            read_ranges(fd, sizes[ranges.file[mine]], *some, done)
-        return self._one_by_one(names, sizes, ranges, mine[~done].tolist())
+            read = np.zeros(len(mine), bool)
+            read_ranges(fds[rows[mine]], sizes[ranges.file[mine]], *some, read)
+            done[mine] = read
+        finally:
+            HANDLES.give(self._opened, files)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_folder": self._folder}

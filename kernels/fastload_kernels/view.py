@@ -91,7 +91,7 @@ class View:
     def __post_init__(self) -> None:
         for name in ("hflip", "vflip", "d4", "jitter", "gray", "blur", "solarize", "drop"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"View.{name} is a probability, got {getattr(self, name)}")
+                raise ValueError(f"View.{name} must be in [0, 1], got {getattr(self, name)}")
         if min(self.shape) < 1:
             raise ValueError(f"View.size must be positive, got {self.size}")
         if self.d4 and self.shape[0] != self.shape[1]:
@@ -110,11 +110,13 @@ class View:
             if self.timestamp < 0:
                 raise ValueError(f"View.timestamp must not be negative, got {self.timestamp}")
         elif self.timestamp not in ("independent", "same", "distinct", "as_first", "all"):
-            raise ValueError(f"View.timestamp: unknown policy {self.timestamp!r}")
+            raise ValueError(f"View.timestamp must be a policy or an index, got {self.timestamp!r}")
         if self.interpolation not in ("bilinear", "bicubic"):
-            raise ValueError(f"View.interpolation: unknown kind {self.interpolation!r}")
+            raise ValueError(
+                f"View.interpolation must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
+            )
         if self.ratio_law not in ("log", "uniform"):
-            raise ValueError(f"View.ratio_law: unknown law {self.ratio_law!r}")
+            raise ValueError(f"View.ratio_law must be 'log' or 'uniform', got {self.ratio_law!r}")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from fastload import DataError, DataLoader, Recipe, View
+from fastload.delivery import default_index
 from fastload.engines import Options
 from fastload.engines.device.queue import DeviceQueue
+from fastload.engines.device.state import check_releases
 from fastload.engines.device.target import DeviceTarget
 from fastload.profile import Profile
 from fastload_kernels.reference import count
@@ -241,3 +243,20 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match="torch finds no GPU"):
         DataLoader(dataset(moco()), 4, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("current", "local_rank", "count", "expected"),
+    [
+        (0, None, 4, 0), (2, None, 4, 2), (0, "3", 4, 3), (2, "3", 4, 2), (0, "3", 1, 0),
+        (0, "x", 4, 0), (0, "", 4, 0),
+    ],
+)  # fmt: skip
+def test_the_default_gpu(current: int, local_rank: str | None, count: int, expected: int) -> None:
+    assert default_index(current, local_rank, count) == expected
+
+
+def test_releases_of_cuda_that_do_not_fit() -> None:
+    check_releases("13.2", 13)
+    with pytest.raises(ImportError, match=r"torch is built for CUDA 13\.2, CuPy for CUDA 12"):
+        check_releases("13.2", 12)

@@ -266,7 +266,7 @@ def test_damaged_frames_are_left_out_if_asked() -> None:
     assert damaged[0][1] == "Blosc header must have 16 bytes, found 9"
     assert damaged[1][1].startswith("Blosc csize of block 2, stream 0 must be positive")
     alone = parse([frame], [len(data)])
-    for table, its in ((parsed.streams, alone.streams), (parsed.blocks, alone.blocks)):
-        assert table["chunk"].tolist() == [i for i in (0, 2, 4) for _ in its]
-        for name in its.dtype.names[1:]:
-            assert table[name].tolist() == its[name].tolist() * 3, name
+    for table, one in ((parsed.streams, alone.streams), (parsed.blocks, alone.blocks)):
+        assert table["chunk"].tolist() == [i for i in (0, 2, 4) for _ in one]
+        for name in one.dtype.names[1:]:
+            assert table[name].tolist() == one[name].tolist() * 3, name

@@ -156,13 +156,13 @@ def test_band_drop(C):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hflip": 1.5}, "View.hflip is a probability"),
+        ({"hflip": 1.5}, "View.hflip must be in"),
         ({"scale": (0.0, 1.0)}, "View.scale"),
         ({"size": 0}, "View.size"),
         ({"size": (8, 16), "d4": 1.0}, "square"),
-        ({"timestamp": "spring"}, "unknown policy"),
+        ({"timestamp": "spring"}, "must be a policy or an index"),
         ({"timestamp": -1}, "must not be negative"),
-        ({"interpolation": "nearest"}, "unknown kind"),
+        ({"interpolation": "nearest"}, "must be .bilinear. or .bicubic."),
         ({"sigma": (2.0, 1.0)}, "View.sigma"),
         ({"ratio": (0.0, 1.0)}, "View.ratio"),
         ({"drop_bands": (0, 2)}, "View.drop_bands"),

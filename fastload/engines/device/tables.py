@@ -1,7 +1,6 @@
 """The tables of a decoding: one row for each copy, shuffled block and compressed stream."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
@@ -65,20 +64,15 @@ def arrange(
         bytes of scratch memory for shuffled blocks.
     """
     streams, blocks = parsed.streams, parsed.blocks
-    scratch, scratch_bytes = _scratch(blocks["chunk"], sizes)
+    scratch = np.empty(len(sizes), np.uint64)
     order = np.empty(len(streams), np.int64)
+    scratch_bytes = int(_scratch(blocks, sizes, _ALIGNMENT, IN_SCRATCH, scratch))
     raw = int(_order(streams, order))
-    streams = streams[order]
-    src, dst = np.empty(len(streams), np.uint64), np.empty(len(streams), np.uint64)
-    _places(streams, source, destination, scratch, src, dst)
-    copies = _moves(src[:raw], dst[:raw], streams["size"][:raw])
-    rows = streams[raw:]
-    words = np.empty((4, len(rows)), np.uint64)
-    words[0], words[1], words[2], words[3] = dst[raw:], src[raw:], rows["csize"], rows["size"]
-    chunk, at = blocks["chunk"], blocks["dst"].astype(np.uint64)
-    moves = _moves(scratch[chunk] + at, destination[chunk] + at, blocks["length"])
-    moves.rows["typesize"], moves.rows["bits"] = blocks["typesize"], blocks["shuffle"] == 2
-    return copies, moves, Packed(rows, _calls(rows), words), scratch_bytes
+    copies, moves = np.zeros(raw, MOVE), np.zeros(len(blocks), MOVE)
+    rows, words = streams[order[raw:]], np.empty((4, len(streams) - raw), np.uint64)
+    _fill(streams, order, blocks, source, destination, scratch, copies, moves, words)
+    packed = Packed(rows, _calls(rows), words)
+    return Moves(copies, cut(copies)), Moves(moves, cut(moves)), packed, scratch_bytes
 
 
 @_jit
@@ -101,12 +95,40 @@ def _order(streams, order):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _places(streams, source, destination, scratch, src, dst):  # type: ignore[no-untyped-def]
-    for i in range(streams.shape[0]):
-        s = streams[i]
-        src[i] = source[s.chunk] + np.uint64(s.src)
-        base = scratch[s.chunk] if s.shuffled else destination[s.chunk]
-        dst[i] = base + np.uint64(s.dst)
+def _fill(  # type: ignore[no-untyped-def]
+    streams, order, blocks, source, destination, scratch, copies, moves, words
+):
+    """Fill the copies of raw streams, the blocks to unshuffle, and the words of all others."""
+    raw = copies.shape[0]
+    for k in range(order.shape[0]):
+        s = streams[order[k]]
+        src = source[s.chunk] + np.uint64(s.src)
+        dst = (scratch[s.chunk] if s.shuffled else destination[s.chunk]) + np.uint64(s.dst)
+        if k < raw:
+            row = copies[k]
+            row.src, row.dst, row.size, row.typesize = src, dst, s.size, 1
+        else:
+            words[0, k - raw], words[1, k - raw] = dst, src
+            words[2, k - raw], words[3, k - raw] = np.uint64(s.csize), np.uint64(s.size)
+    for k in range(blocks.shape[0]):
+        b, row = blocks[k], moves[k]
+        at = np.uint64(b.dst)
+        row.src, row.dst, row.size = scratch[b.chunk] + at, destination[b.chunk] + at, b.length
+        row.typesize, row.bits = b.typesize, b.shuffle == 2
+
+
+@_jit
+def _scratch(blocks, sizes, align, mark, out):  # type: ignore[no-untyped-def]
+    """Place in the scratch memory of each frame ``[F]`` with shuffled blocks; bytes of all."""
+    shuffled = np.zeros(sizes.shape[0], np.bool_)
+    for k in range(blocks.shape[0]):
+        shuffled[blocks[k].chunk] = True
+    end = np.int64(0)
+    for i in range(sizes.shape[0]):
+        out[i] = np.uint64(end) | mark
+        if shuffled[i]:
+            end += (sizes[i] + align - 1) // align * align
+    return end
 
 
 def _calls(rows: NDArray[np.void]) -> tuple[Call, ...]:
@@ -117,19 +139,3 @@ def _calls(rows: NDArray[np.void]) -> tuple[Call, ...]:
             size = rows["size"][first : min(stop, first + _MOST_STREAMS[kind])]
             calls.append(Call(kind, first, len(size), int(size.max()), int(size.sum())))
     return tuple(calls)
-
-
-def _scratch(chunks: NDArray[np.int32], sizes: NDArray[np.int64]) -> tuple[NDArray[np.uint64], int]:
-    """Place in the scratch memory of each frame ``[F]`` with shuffled blocks, and bytes of all."""
-    room = np.zeros(len(sizes), np.int64)
-    aligned = -(-sizes // _ALIGNMENT) * _ALIGNMENT
-    room[chunks] = aligned[chunks]
-    ends = np.cumsum(room)
-    return (ends - room).astype(np.uint64) | IN_SCRATCH, int(room.sum())
-
-
-def _moves(src: NDArray[np.uint64], dst: NDArray[np.uint64], size: NDArray[Any]) -> Moves:
-    """Copies, as long as nothing else is said."""
-    rows = np.zeros(len(src), MOVE)
-    rows["src"], rows["dst"], rows["size"], rows["typesize"] = src, dst, size, 1
-    return Moves(rows, cut(rows))

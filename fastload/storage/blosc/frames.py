@@ -17,6 +17,7 @@ from fastload.storage.blosc.walk import (
     BYTE_SHUFFLE,
     MEMCPYED,
     RAW,
+    examine,
     headers,
     walk,
 )
@@ -52,12 +53,13 @@ HEADER = np.dtype(
     [(name, "u1") for name in ("version", "versionlz", "flags", "typesize")]
     + [(name, "<u4") for name in ("nbytes", "blocksize", "cbytes")]
 )
-FROM_THE_FUTURE, DONT_SPLIT = 8, 16
-MOST_SPLITS, LEAST_SPLIT = 16, 128
+FROM_THE_FUTURE = 8
 KINDS = np.array([RAW, LZ4, RAW, RAW, ZSTD], np.uint8)
 """By codec number, which is ``flags >> 5``."""
 ON_HOST = {0: "blosclz", 2: "snappy", 3: "zlib"}
 TYPESIZES = (1, 2, 4, 8)
+_FOR_HOST = np.isin(np.arange(8), list(ON_HOST))
+_ODD_TYPESIZE = ~np.isin(np.arange(256), TYPESIZES)
 FAULTS = (
     "bstarts[{block}] must lie behind the block starts and inside the frame, found {value}",
     "csize of block {block}, stream {stream} must lie inside the frame, found at byte {value}",
@@ -127,12 +129,13 @@ def parse_at(
         damaged: receives the damaged frames, in ascending order; they are left out.
     """
     head = headers(address, size).view(HEADER)[:, 0]
-    splits, nblocks = _splits(head), _blocks(head)
-    found = _faults(head, size, expected, splits, nblocks)
-    on_host = {i: why for i, why in _on_host(head).items() if i not in found}
-    todo = np.arange(len(size))
-    if found or on_host:
-        todo = np.setdiff1d(todo, np.array([*found, *on_host]))
+    splits, nblocks = np.empty(len(size), np.int64), np.empty(len(size), np.int64)
+    todo, found, on_host = np.arange(len(size)), dict[int, str](), dict[int, str]()
+    if not examine(head, size, expected, splits, nblocks):
+        found = _faults(head, size, expected, splits, nblocks)
+        on_host = {i: why for i, why in _on_host(head).items() if i not in found}
+        others = np.array([*found, *on_host], np.int64)
+        todo = np.setdiff1d(todo, others)
     streams = np.empty(int((np.maximum(nblocks, 1) * splits)[todo].sum()), STREAM)
     blocks = np.empty(int(nblocks[todo].sum()), BLOCK)
     fault = np.zeros((len(size), 4), np.int64)
@@ -142,19 +145,6 @@ def parse_at(
         found[i] = "Blosc " + FAULTS[which - 1].format(block=block, stream=stream, value=value)
     damaged.extend(sorted(found.items()))
     return Streams(streams[: filled[0]], blocks[: filled[1]], sorted(on_host.items()))
-
-
-def _splits(head: NDArray[np.void]) -> NDArray[np.int64]:
-    """Streams in each full block, ``[F]``: one for each byte of the type, or one for all."""
-    typesize = np.maximum(head["typesize"].astype(np.int64), 1)
-    few = (typesize > MOST_SPLITS) | (head["blocksize"] // typesize < LEAST_SPLIT)
-    return np.where(few | (head["flags"] & DONT_SPLIT != 0), 1, typesize)
-
-
-def _blocks(head: NDArray[np.void]) -> NDArray[np.int64]:
-    """Blocks in each frame, ``[F]``; none where the frame is stored as it is."""
-    blocks = -(-head["nbytes"].astype(np.int64) // np.maximum(head["blocksize"], 1))
-    return np.where(head["flags"] & MEMCPYED, 0, blocks)
 
 
 def _faults(
@@ -170,8 +160,7 @@ def _faults(
     packed, codec = ~stored & (nbytes > 0), head["flags"] >> 5
     # A stream has a size and at least one byte: so no table grows much larger than its frame.
     least = 16 + 4 * nblocks + 5 * np.maximum(nblocks - 1, 0) * splits
-    found: dict[int, str] = {}
-    for wrong, field, value, must in (
+    rules = (
         (size < 16, "header", size, "have 16 bytes"),
         (head["version"] != 2, "version", head["version"], "be 2"),
         (head["flags"] & FROM_THE_FUTURE != 0, "flags", head["flags"], "have bit 3 unset"),
@@ -186,7 +175,11 @@ def _faults(
         # Else the last bytes of a block would belong to no stream.
         (packed & (blocksize % splits != 0), "blocksize", blocksize, "be a multiple of {splits}"),
         (least > size, "bstarts", nblocks, "name as many blocks as {size} bytes can hold"),
-    ):
+    )
+    found: dict[int, str] = {}
+    if not np.logical_or.reduce([wrong for wrong, *_ in rules]).any():
+        return found
+    for wrong, field, value, must in rules:
         for i in np.flatnonzero(wrong).tolist():
             rule = must.format(expected=expected[i], size=size[i], splits=splits[i])
             found.setdefault(i, f"Blosc {field} must {rule}, found {value[i]}")
@@ -196,10 +189,10 @@ def _faults(
 def _on_host(head: NDArray[np.void]) -> dict[int, str]:
     """Frames whose codec or type size has no place in the tables."""
     codec, typesize = head["flags"] >> 5, head["typesize"]
-    odd = (head["flags"] & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0) & ~np.isin(typesize, TYPESIZES)
+    odd = (head["flags"] & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0) & _ODD_TYPESIZE[typesize]
     packed = (head["flags"] & MEMCPYED == 0) & (head["nbytes"] > 0)
     found = {}
-    for i in np.flatnonzero(packed & (odd | np.isin(codec, list(ON_HOST)))).tolist():
+    for i in np.flatnonzero(packed & (odd | _FOR_HOST[codec])).tolist():
         name = ON_HOST.get(int(codec[i]))
         found[i] = f"Blosc codec {name}" if name else f"shuffled type of {typesize[i]} bytes"
     return found

@@ -58,6 +58,47 @@ def _headers(address, size, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def examine(head, size, expected, splits, nblocks):  # type: ignore[no-untyped-def]
+    """Whether all of some frames ``[F]`` are sound, as far as headers tell, and for a device.
+
+    It is the short way for what is nearly always so; `fastload.storage.blosc.frames` has the same
+    rules with their sentences.
+
+    Args:
+        head: `HEADER` ``[F]``.
+        size, expected: int64, stored and decoded bytes.
+        splits, nblocks: int64, receive the streams in each full block, and the blocks.
+    """
+    sound = True
+    for i in range(head.shape[0]):
+        h = head[i]
+        nbytes: Any = np.int64(h.nbytes)
+        blocksize: Any = np.int64(h.blocksize)
+        typesize: Any = max(np.int64(h.typesize), 1)
+        codec = h.flags >> 5
+        few = typesize > 16 or blocksize // typesize < 128 or h.flags & 16 != 0
+        splits[i] = 1 if few else typesize
+        stored = h.flags & MEMCPYED != 0
+        nblocks[i] = 0 if stored else -(-nbytes // max(blocksize, 1))
+        whole = size[i] >= 16 and h.cbytes == size[i] and nbytes == expected[i] and nbytes > 0
+        known = h.version == 2 and h.flags & 8 == 0 and h.typesize > 0 and blocksize > 0
+        fits = blocksize <= max(nbytes, 128)
+        if not (whole and known and fits):
+            sound = False
+        elif stored:
+            sound = sound and size[i] == 16 + nbytes
+        else:
+            least = 16 + 4 * nblocks[i] + 5 * max(nblocks[i] - 1, 0) * splits[i]
+            shuffled = h.flags & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0
+            plain = typesize == 1 or typesize == 2 or typesize == 4 or typesize == 8
+            sound = (
+                sound and h.versionlz == 1 and blocksize % splits[i] == 0 and least <= size[i]
+                and (codec == 1 or codec == 4) and (plain or not shuffled)
+            )  # fmt: skip
+    return sound
+
+
+@_jit
 def walk(  # type: ignore[no-untyped-def]
     todo, address, size, head, splits, nblocks, kinds, streams, blocks, fault
 ):
@@ -119,8 +160,8 @@ def _walk_block(  # type: ignore[no-untyped-def]
         if csize < 1 or csize > each or csize > end - at:
             return 3, k, j, csize
         # What does not become smaller is stored as it is.
-        its = RAW if csize == each else kind
-        _enter(streams[j], chunk, its, shuffled, at, csize, start + j * each, each)
+        stored_as = RAW if csize == each else kind
+        _enter(streams[j], chunk, stored_as, shuffled, at, csize, start + j * each, each)
         at += csize
     return 0, k, 0, at
 
