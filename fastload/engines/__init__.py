@@ -140,7 +140,7 @@ class Pending(Protocol):
         """The finished batch; called once, by the consumer.
 
         On a device the caller's current stream waits for it, not the CPU. Whatever was wrong with
-        the batch is raised here: the first error by the order of its slots.
+        the batch is raised here, if `Target.make` did not: the first error by the order of slots.
         """
 
 

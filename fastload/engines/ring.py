@@ -1,5 +1,6 @@
 """An iteration: a producer that makes batches ahead of time, and the iterator that takes them."""
 
+import atexit
 import os
 import threading
 import weakref
@@ -9,10 +10,12 @@ from typing import Any
 
 from fastload.engines import Load, Mover, Pending, Target
 from fastload.engines.batch import Request
-from fastload.engines.workers import THREAD_NAME, Workers
+from fastload.engines.workers import THREAD_NAME, Workers, alone, join
 from fastload.plan import Indices, Step
 
 Made = Pending | BaseException
+PATIENCE_S = 0.25
+"""How long an interrupt, and the end of the process, wait for threads that read or compute."""
 
 
 class Ring:
@@ -29,6 +32,8 @@ class Ring:
                 target=self._produce, name=f"{THREAD_NAME}-producer", daemon=True
             )
             self._producer.start()
+            self.process = os.getpid()
+            _LIVE.add(self)
 
     def ask(self, samples: Indices) -> None:
         """Ask for a batch."""
@@ -44,7 +49,10 @@ class Ring:
             return self._target.make(request, load, self.workers).wait()
         made = self._made.get()
         if isinstance(made, BaseException):
-            raise made
+            try:
+                raise made
+            finally:
+                del made  # which this frame, and so the error itself, would hold
         return made.wait()
 
     def _produce(self) -> None:
@@ -62,7 +70,7 @@ class Ring:
                 if begun and (samples is None or len(begun) > 1):
                     self._made.put(self._target.make(*begun.popleft(), self.workers))
         except BaseException as error:
-            self._made.put(error)
+            self._made.put(alone(error))
         finally:
             # What a batch holds that is given up must outlive the device's work on it.
             self._target.drain()
@@ -73,13 +81,25 @@ class Ring:
         self.workers.cancel()
         self._steps.put(None)
 
-    def close(self) -> None:
-        """Cancel, and wait until all threads have ended."""
+    def close(self, patience: float | None = None) -> None:
+        """Cancel, and wait until all threads have ended, or for so many seconds."""
         self.cancel()
-        if self._producer is not None:
-            self._producer.join()
-        self.workers.close()
+        producer = [] if self._producer is None else [self._producer]
+        join([*producer, *self.workers.threads], patience)
         self._target.drain()
+
+
+_LIVE: "weakref.WeakSet[Ring]" = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """Let no thread compute while the interpreter goes away, nor wait for what is stuck."""
+    for ring in list(_LIVE):
+        if ring.process == os.getpid():
+            ring.cancel()
+    mine = [t for t in threading.enumerate() if t.daemon and t.name.startswith(THREAD_NAME)]
+    join(mine, PATIENCE_S)
 
 
 class Iteration:
@@ -97,6 +117,7 @@ class Iteration:
         self._asked = self._taken = 0
         self._process, self._closed = os.getpid(), False
         self._cancel = weakref.finalize(self, self._ring.cancel)
+        self._cancel.atexit = False  # `_leave` does that
 
     def __iter__(self) -> "Iteration":
         """Itself."""
@@ -125,15 +146,19 @@ class Iteration:
             if self._taken == self._asked:
                 raise StopIteration
             batch = self._ring.take()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            # Whoever interrupts does not want to wait until storage answers.
+            self._close(None if isinstance(error, Exception) else PATIENCE_S)
             raise
         self._taken += 1
         return batch
 
     def close(self) -> None:
         """End the iteration: what is made is given up, and all threads have ended on return."""
+        self._close(None)
+
+    def _close(self, patience: float | None) -> None:
         if not self._closed and os.getpid() == self._process:
             self._closed = True
             self._cancel.detach()
-            self._ring.close()
+            self._ring.close(patience)

@@ -131,7 +131,8 @@ class Store(ABC):
             out: uint8, as long as the range.
 
         Raises:
-            DataError: where it cannot be read, or the file is not what was indexed.
+            DataError: where it cannot be read, or the file ends before, or, where a store sees that,
+                has another size than it had.
             MachineError: where the machine lacks what reading takes.
         """
         got = self._retried(name, offset, out.data)

@@ -112,8 +112,6 @@ class DeviceTarget:
         load.arrive()
         stages = self.profile.stages()
         self._decode_on_host(request, self._not_for_the_device(request), load, workers)
-        for slot, error in sorted(self._failed(request, load).items()):
-            self._replace(request, slot, error, stages)
         start = perf_counter()
         launched = self._launch(request, load, workers)
         load.release()
@@ -158,17 +156,13 @@ class DeviceTarget:
         load: DeviceLoad | None,
         workers: Workers,
     ) -> None:
-        """Decode modalities of some slots, or replace their samples; the workers take one each."""
-        if not slots:
-            return
-        todo = sorted(slots)
-        failed: dict[int, DataError] = {}
+        """Decode modalities of some slots; the workers take one each. Replace the samples of which
+        that fails, or whose bytes `load` lacks, by the order of the slots."""
+        failed = {} if load is None else self._failed(request, load)
+        todo = sorted(slots.keys() - failed.keys())
 
         def decode(i: int) -> None:
             slot, stages = todo[i], self.profile.stages()
-            known = self._failed(request, load) if load is not None else {}
-            if slot in known:
-                return  # it is replaced, or raised, with the others
             try:
                 pixels = {n: self._pixels(request, n, slot, load, stages) for n in slots[slot]}
                 request.on_host[slot] = request.on_host.get(slot, {}) | pixels

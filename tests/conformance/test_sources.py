@@ -1,0 +1,109 @@
+"""The sources of the package."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numcodecs import Zstd
+
+from fastload import SSL4EOS12
+from fastload.datasets.source import FRAME, OTHER
+from fastload.datasets.zarr_source import ZarrSource
+from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
+from tests.fastload import shardmaker
+
+pytestmark = pytest.mark.timeout(60)
+BAD = 4
+
+
+class TestZarr(ChunkedSourceTests):
+    """The published layout: each chunk is one timestamp, one Blosc frame."""
+
+    frames: int | None = FRAME
+
+    def options(self, number: int) -> dict[str, Any]:
+        """How a sample is written."""
+        return {}
+
+    def values(self, number: int) -> Pixels:
+        """A sample's pixels ``[T, C, H, W]``."""
+        return shardmaker.pixels(f"S2L1C {number}")
+
+    def write(self, root: Path) -> Path:
+        def sample(number: int, _: str) -> bytes:
+            group = shardmaker.group(self.values(number), number=number, **self.options(number))
+            return shardmaker.zipped(group)
+
+        return shardmaker.write(root, make=sample)
+
+    def open(self, root: Path) -> ZarrSource:
+        source = SSL4EOS12(root, progress=False).sources["S2L1C"]
+        assert isinstance(source, ZarrSource)
+        return source
+
+    def expected(self) -> Pixels:
+        """All pixels ``[N, T, C, H, W]``."""
+        return np.stack([self.values(int(key)) for key in shardmaker.KEYS])
+
+    def make(self, tmp_path: Path) -> tuple[ZarrSource, Pixels]:
+        values = self.expected()
+        values = values.astype(values.dtype.newbyteorder("="))
+        return self.open(self.write(tmp_path / "root")), values
+
+    def damaged(self, tmp_path: Path) -> Damaged:
+        root = self.write(tmp_path)
+        source = self.open(root)
+        wanted = np.ones((1, source.modality.timestamps), bool)
+        rows = source.chunks(np.array([BAD]), wanted).rows
+        row = rows[rows["stored"] > 0][0]
+        path = Path(source.store.path(source.files[row["file"]]))
+        data = bytearray(path.read_bytes())
+        data[row["offset"] + row["stored"] // 2] ^= 0x10
+        path.write_bytes(data)
+        return Damaged(source, BAD, int(row["timestamp"]))
+
+
+class TestZarrGrid(TestZarr):
+    """Chunks of several timestamps and of parts of a plane, at edges that do not fit."""
+
+    frames = OTHER
+
+    def options(self, number: int) -> dict[str, Any]:
+        return {"chunks": (3, 2, 16, 24)}
+
+
+class TestZarrOtherCodec(TestZarr):
+    """Chunks that are no Blosc frames."""
+
+    frames = OTHER
+
+    def options(self, number: int) -> dict[str, Any]:
+        return {"compressor": Zstd(3)}
+
+
+class TestZarrMixed(TestZarr):
+    """Samples that differ in how they are stored."""
+
+    frames = None
+
+    def options(self, number: int) -> dict[str, Any]:
+        return ({}, {"chunks": (2, 3, 24, 10)}, {"compressor": None})[number % 3]
+
+
+class TestZarrHoles(TestZarr):
+    """Chunks that are not there are fill value; big-endian pixels."""
+
+    frames = OTHER
+
+    def options(self, number: int) -> dict[str, Any]:
+        return {"absent": [f"bands/{number % 4}.0.0.0"], "fill_value": -7}
+
+    def values(self, number: int) -> Pixels:
+        return super().values(number).astype(">i2")
+
+    def expected(self) -> Pixels:
+        out = super().expected()
+        for i, key in enumerate(shardmaker.KEYS):
+            out[i, int(key) % 4] = -7
+        return out
