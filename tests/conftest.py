@@ -3,7 +3,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``-m quick`` picks what is not marked `slow`."""
+    """``-m quick`` picks what is marked neither `slow` nor `long`."""
     for item in items:
-        if item.get_closest_marker("slow") is None:
+        if not any(item.get_closest_marker(name) for name in ("slow", "long")):
             item.add_marker("quick")

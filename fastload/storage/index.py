@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from fastload.cache import folder
-from fastload.storage.errors import DataError
+from fastload.storage.errors import DataError, is_scarce, scarce
 from fastload.storage.index_file import Index, Shard, load, save
 from fastload.storage.scan import CHUNK, NO_TIME, Sample, scan
 from fastload.storage.store import Stat, Store
@@ -93,6 +93,8 @@ def _load_if_sound(path: Path) -> Index | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and is_scarce(error):
+            raise scarce(error, str(path)) from error
         warnings.warn(f"{path}: is not a sound index ({error}); built anew", stacklevel=3)
         return None
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fastload.storage.errors import (
     DataError,
     MachineError,
+    StorageError,
     is_scarce,
     is_storage,
     scarce,
@@ -104,7 +105,7 @@ class Store(ABC):
             DataError: where it cannot be read.
         """
         out = bytearray(size)
-        return bytes(out[: self._retried(name, offset, memoryview(out))])
+        return bytes(out[: self._retried(name, offset, memoryview(out), RETRIES_S)])
 
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
@@ -121,7 +122,9 @@ class Store(ABC):
         """
         return self._one_by_one(names, sizes, ranges, range(len(ranges.file)))
 
-    def fetch(self, name: str, size: int, offset: int, out: NDArray[np.uint8]) -> None:
+    def fetch(
+        self, name: str, size: int, offset: int, out: NDArray[np.uint8], patient: bool = True
+    ) -> None:
         """Read one range into `out`.
 
         Args:
@@ -129,13 +132,14 @@ class Store(ABC):
             size: bytes that the file had when it was indexed.
             offset: where the range begins.
             out: uint8, as long as the range.
+            patient: whether a storage that fails is asked again.
 
         Raises:
-            DataError: where it cannot be read, or the file ends before, or, where a store sees that,
-                has another size than it had.
+            DataError: where it cannot be read, or the file ends before, or, where a store sees
+                that, has another size than it had.
             MachineError: where the machine lacks what reading takes.
         """
-        got = self._retried(name, offset, out.data)
+        got = self._retried(name, offset, out.data, RETRIES_S if patient else ())
         if got != len(out):
             reason = (
                 f"{len(out)} bytes are promised but the file ends at {offset + got}; "
@@ -147,17 +151,21 @@ class Store(ABC):
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges, todo: Sequence[int]
     ) -> Failures:
         failures: Failures = {}
+        failed: set[int] = set()  # files whose storage failed: no more waiting for them
         for i in todo:
-            file = ranges.file[i]
+            file = int(ranges.file[i])
             out = bytes_at(int(ranges.address[i]), int(ranges.size[i]))
+            size, offset = int(sizes[file]), int(ranges.offset[i])
             try:
-                self.fetch(names[file], int(sizes[file]), int(ranges.offset[i]), out)
+                self.fetch(names[file], size, offset, out, patient=file not in failed)
             except DataError as error:
                 failures[i] = error
+                if isinstance(error, StorageError):
+                    failed.add(file)
         return failures
 
-    def _retried(self, name: str, offset: int, out: memoryview) -> int:
-        for wait in (*RETRIES_S, None):
+    def _retried(self, name: str, offset: int, out: memoryview, waits: tuple[float, ...]) -> int:
+        for wait in (*waits, None):
             try:
                 return self.read(name, offset, out)
             except MachineError:
@@ -229,7 +237,9 @@ class Local(Store):
             HANDLES.put(self._opened, number)
         return done
 
-    def fetch(self, name: str, size: int, offset: int, out: NDArray[np.uint8]) -> None:
+    def fetch(
+        self, name: str, size: int, offset: int, out: NDArray[np.uint8], patient: bool = True
+    ) -> None:
         """See `Store.fetch`."""
         found, number = size, HANDLES.number(self._opened, name, self.path(name))
         # What cannot be opened or read goes the slow way, which says why.
@@ -244,7 +254,7 @@ class Local(Store):
         if found != size:
             reason = f"had {size} bytes when it was indexed, has {found} now; open it anew"
             raise DataError(self.path(name), "", offset, reason)
-        super().fetch(name, size, offset, out)
+        super().fetch(name, size, offset, out, patient)
 
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
