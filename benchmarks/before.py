@@ -1,7 +1,7 @@
 """``python -m benchmarks.before CHECKOUT``: the loader beside that of another checkout.
 
-Processes of the two take turns over the same pixels, each with an index of its own, so that noise of
-the machine meets both alike. Both are used through what is public.
+Processes of the two take turns over the same pixels, each with an index of its own, so that noise
+of the machine meets both alike. Both are used through what is public.
 """
 
 import argparse
@@ -28,11 +28,13 @@ CASES = {
 }
 CHILD = """
 import sys, time
-root, recipe, engine, batch, epochs = sys.argv[1], sys.argv[2], sys.argv[3], *map(int, sys.argv[4:6])
+root, recipe, engine = sys.argv[1:4]
+batch, epochs = map(int, sys.argv[4:6])
 from fastload import SSL4EOS12, DataLoader, Recipe
 from ssl4eo_train.methods import moco_v2
-recipes = {"series": lambda: Recipe.series(224), "moco": lambda: moco_v2.recipe(224), "raw": lambda: None}
-data = SSL4EOS12(root, modalities=["S2L1C"], recipe=recipes[recipe](), progress=False)
+recipes = {"series": Recipe.series, "moco": moco_v2.recipe}
+seen = recipes[recipe](224) if recipe in recipes else None
+data = SSL4EOS12(root, modalities=["S2L1C"], recipe=seen, progress=False)
 loader = DataLoader(data, batch, shuffle=True, num_workers=2, engine=engine, drop_last=True)
 for _ in loader:
     pass
