@@ -207,7 +207,12 @@ def leave(root: str, engine: Any, workers: int, how: str, storage: str) -> None:
         stuck = hinder(data, storage)
         batches = iter(loader(data, engine, 1, num_workers=workers, prefetch_factor=50))
         sys.modules["__main__"].more = batches  # type: ignore[attr-defined]
-        threading.Thread(target=lambda: next(batches), daemon=True).start()
+
+        def ask() -> None:
+            with contextlib.suppress(BaseException):  # it is cancelled as the process ends
+                next(batches)
+
+        threading.Thread(target=ask, daemon=True).start()
         until(stuck)
     mark()
     if how == "exit":
