@@ -106,6 +106,16 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         digest.update(np.ascontiguousarray(self.keys).view(np.uint8).data)
         return digest.hexdigest()
 
+    @cached_property
+    def _seasons(self) -> NDArray[np.int8]:
+        """Of all rows of the first source ``[., T]``."""
+        columns = self.sources[self._first].columns
+        return season(columns.time, columns.lat[:, None]).astype(np.int8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is quickly found again does not travel."""
+        return {name: value for name, value in vars(self).items() if name != "_seasons"}
+
     @property
     def timestamps(self) -> int:
         """How many timestamps the first modality has; views draw among these."""
@@ -176,8 +186,9 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         `timestamps` ``[B, V]`` are those of the views, -1 for all; None gives all times ``[B, T]``.
         """
-        time = self.sources[self._first].columns.time[self.rows_of(self._first, samples)]
-        seasons = season(time, self.lat[samples][:, None])
+        rows = self.rows_of(self._first, samples)
+        time = self.sources[self._first].columns.time[rows]
+        seasons = self._seasons[rows].astype(np.int64)
         return {
             "key": _texts(self.keys[samples]),
             "index": torch.from_numpy(samples.copy()),

@@ -55,6 +55,10 @@ class Ranges:
     size: NDArray[np.int64]
     address: NDArray[np.int64]
 
+    def some(self, which: NDArray[np.int64]) -> "Ranges":
+        """Those of some numbers."""
+        return Ranges(self.file[which], self.offset[which], self.size[which], self.address[which])
+
 
 Failures = dict[int, DataError]
 """Why ranges were not read, by their number."""
@@ -262,12 +266,19 @@ class Local(Store):
         """See `Store.read_ranges`."""
         numbers = self._numbers(names)[ranges.file]
         files, rows = np.unique(numbers, return_inverse=True)
-        step = HANDLES.most_at_once
-        if HANDLES.all_open(self._opened, files):
-            step = max(1, len(files))
         done = np.zeros(len(rows), bool)
-        for start in range(0, len(files), step):
-            self._read_leased(sizes, ranges, files[start : start + step], rows - start, done)
+        if HANDLES.all_open(self._opened, files):  # then one lease is no burden
+            self._read_leased(sizes, ranges, files, rows, done)
+        else:
+            step = HANDLES.most_at_once
+            for start in range(0, len(files), step):
+                mine = np.flatnonzero((rows >= start) & (rows < start + step))
+                read = np.zeros(len(mine), bool)
+                some = files[start : start + step]
+                self._read_leased(sizes, ranges.some(mine), some, rows[mine] - start, read)
+                done[mine] = read
+        if done.all():
+            return {}
         return self._one_by_one(names, sizes, ranges, np.flatnonzero(~done).tolist())
 
     def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
@@ -287,14 +298,11 @@ class Local(Store):
         rows: NDArray[np.int64],
         done: NDArray[np.bool_],
     ) -> None:
-        """Read those ranges that lie in `files`; `rows` says in which of them."""
+        """Read ranges that lie in `files`; `rows` says in which, `done` receives whether."""
         fds = HANDLES.lease(self._opened, files)
         try:
-            mine = np.flatnonzero((rows >= 0) & (rows < len(files)))
-            some = (array[mine] for array in (ranges.offset, ranges.size, ranges.address))
-            read = np.zeros(len(mine), bool)
-            read_ranges(fds[rows[mine]], sizes[ranges.file[mine]], *some, read)
-            done[mine] = read
+            lengths = sizes[ranges.file]
+            read_ranges(fds[rows], lengths, ranges.offset, ranges.size, ranges.address, done)
         finally:
             HANDLES.give(self._opened, files)
 
