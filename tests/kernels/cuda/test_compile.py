@@ -45,6 +45,8 @@ def compiled(name, defines, architecture, result="getCUBIN"):
 def test_compiles(name, architecture):
     pytest.importorskip("cupy")
     variants = VARIANTS.get(name, [()])
+    if architecture != ARCHITECTURES[1]:  # what counts has all that the others have, and more
+        variants = [defines for defines in variants if ("COUNT", "0") not in defines]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cubins = list(pool.map(lambda defines: compiled(name, defines, architecture), variants))
     assert len(cubins) == len(variants)
