@@ -222,8 +222,8 @@ class Local(Store):
         if not self._folder.is_dir():
             raise FileNotFoundError(f"{self._folder}: there is no such folder of shards")
         with os.scandir(self._folder) as entries:
-            files = (e for e in entries if e.name.endswith(suffix) and not e.is_dir())
-            stats = {e.name: e.stat() for e in files}
+            # A folder by such a name, too: it must be refused, not passed over.
+            stats = {e.name: e.stat() for e in entries if e.name.endswith(suffix)}
         return {n: Stat(stats[n].st_size, str(stats[n].st_mtime_ns)) for n in sorted(stats)}
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
