@@ -126,6 +126,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "error_report": error_report is not None,
                 "shuffle_window": shuffle_window != 0,
                 "device_cache": device_cache != 0,
+                "count_pixels": not count_pixels,
             }
             check_foreign(dataset, [name for name, is_given in given.items() if is_given])
             # Torch refuses a number without workers, so the default is none there.
@@ -365,14 +366,19 @@ class LoaderIterator(Iterator[Any]):
         try:
             if self._batches is None:
                 self._batches = self._begin()
-            batch = loader._delivered(next(self._batches))
-        except StopIteration:
-            loader._position.ended(self._turn, self._epoch)
+            made = next(self._batches, None)
+            batch = None if made is None else loader._delivered(made)
+        except StopIteration as error:  # of a sampler or a collate function: no end of the epoch
             self.close()
-            raise
+            raise RuntimeError("StopIteration in the making of a batch") from error
         except BaseException:
             self.close()
             raise
+        if made is None:
+            loader._position.ended(self._turn, self._epoch)
+            self.close()
+            raise StopIteration
+        del made  # so that the consumer alone holds it
         self._step += 1
         loader._position.delivered(self._turn, self._step)
         now = perf_counter()
@@ -388,5 +394,4 @@ class LoaderIterator(Iterator[Any]):
         if self._batches is not None:
             self._batches.close()
         if self._since:
-            loader_time = perf_counter() - self._since
-            self._loader.profile.elapsed += loader_time
+            self._loader.profile.elapsed += perf_counter() - self._since

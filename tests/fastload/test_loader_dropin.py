@@ -580,3 +580,16 @@ def test_accelerate_prepares_other_datasets_itself() -> None:
         list(range(s, min(s + 5, 23))) for s in range(0, 23, 5)
     ]
     accelerator.free_memory()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_collate_function_cannot_end_the_epoch(workers: int) -> None:
+    """Else the rest of the samples would be lost without a word."""
+
+    def ends(samples: list[Any]) -> Any:
+        raise StopIteration
+
+    loader = DataLoader(dataset(), 4, collate_fn=ends, num_workers=workers)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(loader)
+    assert (loader.epoch, loader.state_dict()["step"]) == (0, 0)
