@@ -13,6 +13,7 @@ from benchmarks import machine, report
 from benchmarks.data import Shards
 from benchmarks.measure import Contestant, race
 from benchmarks.results import Comparison, Missing, Race, Run
+from fastload.processors import processors
 from fastload.synth import synth
 
 HERE = Path(__file__).parent
@@ -48,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shards", type=int, default=2, help="how many shards of ROOT are read")
     group.addoption("--split", default="train", help="split below ROOT")
     group.addoption("--modality", default="S2L1C", choices=("S2L1C", "S2L2A"))
-    group.addoption("--workers", type=int, default=machine.cores(), help="default: all cores")
+    group.addoption("--workers", type=int, default=processors(), help="default: all cores")
     group.addoption("--locations", type=int, default=96, help="size of the made dataset")
     group.addoption("--rounds", type=int, default=5, help="interleaved rounds of each contestant")
     group.addoption("--seconds", type=float, default=1.5, help="about how long a round is timed")

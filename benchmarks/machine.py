@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fastload.processors import processors
+
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -27,7 +29,7 @@ def describe() -> dict[str, object]:
     """CPU, cores, memory, load, system, libraries and the commit, as plain values."""
     return {
         "cpu": cpu_name(),
-        "cores": cores(),
+        "cores": processors(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
@@ -35,11 +37,6 @@ def describe() -> dict[str, object]:
         "libraries": {name: v for name in LIBRARIES if (v := _version(name))},
         "commit": commit(),
     }
-
-
-def cores() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:

@@ -18,9 +18,7 @@ def many_shards(root: Path, shards: int = SHARDS, samples: int = 8, size: int = 
     Returns:
         The root.
     """
-    folder = synth(
-        root, samples, modalities=[MODALITY], size=size, samples_per_shard=samples, seed=1
-    )
+    synth(root, samples, modalities=[MODALITY], size=size, samples_per_shard=samples, seed=1)
     folder = root / "train" / MODALITY
     [tar] = folder.glob("*.tar")
     for n in range(2, shards + 1):

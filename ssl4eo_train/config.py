@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from fastload.processors import processors
 from ssl4eo_train import made, presets
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
@@ -162,13 +162,6 @@ def _file(name: str | None, world: World) -> dict[str, Any]:
     return content
 
 
-def _processors() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _always(method: str, device: str) -> dict[str, Any]:
     """Defaults of every run."""
     return {
@@ -181,7 +174,7 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "fusion": "early",
         "seasons": None,
         "loader": "dali" if device == "cuda" else "threads",
-        "workers": min(16, _processors()),
+        "workers": min(16, processors()),
         "accumulate": 1,
         "steps": None,
         "init": None,

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.options import Options
-from benchmarks.machine import cores
 from benchmarks.results import Missing, Race
 from fastload import SSL4EOS12, DataLoader, Recipe
 from fastload.cache import folder
 from fastload.engines.device.nvcomp import Codecs, NvComp
 from fastload.engines.device.queue import DeviceQueue
+from fastload.processors import processors
 from fastload.synth import synth
 
 MODALITY = "S2L1C"
@@ -106,7 +106,7 @@ class Bench:
     def pixels(self, samples: int) -> Tensor:
         """The first samples, decoded: int16 ``[N, T, C, H, W]`` on the device."""
         dataset = self.dataset()
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             found = list(pool.map(lambda i: dataset.read(MODALITY, i), range(samples)))
         return torch.from_numpy(np.stack(found)).to(self.device)
 

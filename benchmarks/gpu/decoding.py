@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bench import Bench, Found, Skip
 from benchmarks.gpu.timing import Work, compete
-from benchmarks.machine import cores
 from benchmarks.results import Comparison
 from fastload.engines.device.decode import Decoder, Tables
+from fastload.processors import processors
 from fastload.storage.blosc.frames import parse
 from fastload.storage.formats.codecs import Codec
 from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
@@ -114,7 +114,7 @@ class Case:
             assert all(found), f"{self.codec}: the CPU decoded other pixels"
 
         name = f"{self.codec}, CPU"
-        return Work(name, run, self.gigabytes, right, f"{cores()} threads, Blosc")
+        return Work(name, run, self.gigabytes, right, f"{processors()} threads, Blosc")
 
 
 def described(
@@ -142,7 +142,7 @@ def decoding(bench: Bench) -> Found:
     pixels = bench.pixels(bench.options.batch)[:, :2].flatten(0, 1).cpu().numpy()
     N, C, H, W = pixels.shape
     found = Found()
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         for codec in CODECS:
             case = Case(bench, codec, pixels)
             works = [case.on_device(), case.shuffle_alone(), case.on_host(pool)]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bench import Bench, Skip, from_tests
 from benchmarks.gpu.decoding import described
-from benchmarks.machine import REPOSITORY, cores
+from benchmarks.machine import REPOSITORY
 from fastload.engines.device.decode import Decoder
+from fastload.processors import processors
 from fastload_kernels.cuda.launch import OPTIONS, Defines, source_text
 from fastload_kernels.cuda.planning import plan_views
 from fastload_kernels.cuda.shuffle import MOVE, cut, unshuffle
@@ -42,7 +43,7 @@ def compiling(bench: Bench) -> str:
             cupy.RawModule(code=source_text(source), options=options).compile()
 
     jobs = variants()
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         list(pool.map(load, jobs))
     major, minor = torch.cuda.get_device_capability(bench.device)
     return f"{len(jobs)} variants for sm_{major}{minor}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import cores
+from fastload.processors import processors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Command:
 
 def parse(parts: Sequence[str], argv: Sequence[str] | None = None) -> Command:
     """Read the command line; `parts` are the names that ``--only`` takes."""
-    default = Options(workers=min(16, cores()))
+    default = Options(workers=min(16, processors()))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
         description="Check and measure everything that runs on a GPU; see docs/gpu.md.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastload.datasets.cells import count_cells, fill_cells
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality
 from fastload.profile import Stages
-from fastload.storage.checksum import crc32
+from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError
 from fastload.storage.formats.codecs import inflate
 from fastload.storage.formats.zarr import ArraySpec
@@ -149,9 +149,6 @@ class ZarrSource(ChunkedSource):
         text = reason.reason if isinstance(reason, DataError) else reason
         path = self.store.path(self.files[row["file"]])
         return kind(path, f"{key}.zarr.zip/{name}", int(row["offset"]), text)
-
-
-CRC_FAULT = "CRC-32 does not match the zip directory"
 
 
 def _decode_timestamp(spec: ArraySpec, content: Any, out: NDArray[Any]) -> None:

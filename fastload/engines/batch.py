@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastload.datasets.base import Dataset
 from fastload.datasets.source import ChunkedSource, Chunks
+from fastload.storage.native import bytes_at
 
 _ALIGN = 16
 """Bytes between the starts of chunks in a staging buffer are a multiple of this."""
@@ -41,6 +42,14 @@ class Part:
         """A slot's chunks."""
         assert self.chunks is not None
         return slice(int(self.chunks.starts[slot]), int(self.chunks.starts[slot + 1]))
+
+    def stored(self, span: slice, address: int) -> list[NDArray[np.uint8] | None]:
+        """The stored bytes of some chunks in a staging buffer at an address; None for what has
+        none."""
+        assert self.chunks is not None
+        sizes = self.chunks.rows["stored"][span].tolist()
+        places = (self.at[span] + address).tolist()
+        return [bytes_at(at, n) if n else None for at, n in zip(places, sizes, strict=True)]
 
 
 @dataclass

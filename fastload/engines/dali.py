@@ -19,7 +19,6 @@ from fastload.engines.staging import Reading, Staging, read
 from fastload.engines.workers import Workers
 from fastload.extras import missing
 from fastload.profile import Profile, Stages
-from fastload.storage.native import bytes_at
 
 _SHARES = 4
 """Samples that a buffer is cut into where DALI's threads copy it on the host."""
@@ -128,16 +127,12 @@ class Carried:
         self, name: str, slot: int, span: slice, stages: Stages
     ) -> list[NDArray[np.uint8] | None]:
         """See `HostLoad.chunks`."""
-        part = self._reading.request.parts[name]
-        assert part.chunks is not None
         failures = self._reading.failures[name]
         if failures:
             for i in range(span.start, span.stop):
                 if i in failures:
                     raise failures[i]
-        stored = part.chunks.rows["stored"][span].tolist()
-        places = (part.at[span] + self.address).tolist()
-        return [bytes_at(at, n) if n else None for at, n in zip(places, stored, strict=True)]
+        return self._reading.request.parts[name].stored(span, self.address)
 
     def release(self) -> None:
         """See `Load.release`."""

@@ -15,8 +15,7 @@ from fastload.dtypes import TORCH, bits
 from fastload.engines import HostLoad, Options
 from fastload.engines.assembler import Repair
 from fastload.engines.batch import Request, draw
-from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool
-from fastload.engines.threads import Lazy, Scratch
+from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool, Scratch
 from fastload.engines.workers import Task, Workers
 from fastload.profile import Profile, Stages
 from fastload.storage.errors import DataError
@@ -98,8 +97,7 @@ class HostTarget:
         except DataError as error:
 
             def attempt(one: Request) -> None:
-                load = Lazy(self.dataset, one, self._scratch)
-                self._render(batch.buffers, slot, one, 0, load, stages)
+                self._render(batch.buffers, slot, one, 0, None, stages)
 
             self.repair.replace(batch.request, slot, error, attempt)
         stages.samples += 1
@@ -111,20 +109,20 @@ class HostTarget:
         into: int,
         request: Request,
         slot: int,
-        load: HostLoad,
+        load: HostLoad | None,
         stages: Stages,
     ) -> None:
-        """Fill slot `into` of the buffers with what a slot of a request shows."""
+        """Fill slot `into` of the buffers with what a slot of a request shows; without a load its
+        source reads it."""
         for name, part in request.parts.items():
             outs = [buffer.array[into] for buffer in buffers[name]]
             source, row = self.dataset.sources[name], int(part.rows[slot])
             timestamps = part.timestamps(slot)
-            if not isinstance(source, ChunkedSource):
+            if load is None or part.chunks is None or not isinstance(source, ChunkedSource):
                 pixels = outs[0] if request.params is None else self._pixels(name, len(timestamps))
                 source.read(row, timestamps, pixels, stages)
                 self._views(name, request, slot, timestamps, pixels, outs, stages)
                 continue
-            assert part.chunks is not None
             span = part.span(slot)
             pieces = [(span, timestamps)]
             if source.whole_timestamps(row):

@@ -5,6 +5,7 @@ its pool when the last tensor on it dies: torch keeps the NumPy array that a ten
 and that array's end is what the pool waits for. No consumer can hold a batch too long.
 """
 
+import threading
 import weakref
 from collections import defaultdict
 from typing import Any
@@ -75,6 +76,24 @@ class PinnedBuffer:
     def tensor(self) -> torch.Tensor:
         """The tensor itself."""
         return self._tensor
+
+
+class Scratch:
+    """Memory of each thread's own, which grows to what it needs."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def take(self, name: str, nbytes: int) -> NDArray[np.uint8]:
+        """The calling thread's memory of a name, at least so many bytes."""
+        held: dict[str, NDArray[np.uint8]] = self._local.__dict__
+        if name not in held or len(held[name]) < nbytes:
+            held[name] = aligned(nbytes + nbytes // 4)
+        return held[name]
+
+    def __reduce__(self) -> tuple[type["Scratch"], tuple[()]]:
+        """Memory does not travel to another process."""
+        return Scratch, ()
 
 
 def aligned(size: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from fastload.engines.batch import Request
 from fastload.engines.memory import aligned
 from fastload.engines.workers import Task, Workers
 from fastload.profile import Profile
+from fastload.storage.checksum import CRC_FAULT
 from fastload.storage.errors import DataError
 from fastload.storage.native import crc_ranges
 from fastload.storage.store import Ranges
 
-CRC_FAULT = "CRC-32 does not match the zip directory"
 _RING = 3
 """Buffers of one iteration: one is read into, one waits, one is copied to a device."""
 
@@ -136,20 +136,17 @@ class _Share:
         rows = part.chunks.rows[first:last]
         address = part.at[first:last] + self.reading.buffer.address
         ranges = Ranges(rows["file"], rows["offset"], rows["stored"], address)
-        failures = self.source.store.read_ranges(self.source.files, self.source.sizes, ranges)
+        read = self.source.store.read_ranges(self.source.files, self.source.sizes, ranges)
+        failures: dict[int, str | DataError] = dict(read)
         frames = np.flatnonzero(rows["codec"] == FRAME) if self.for_device else ()
         if len(frames):
             stages.bytes_in += int(rows["stored"][frames].sum())
         if len(frames) and self.source.check_crc:
             found = crc_ranges(address[frames], rows["stored"][frames])
             for k in frames[found != rows["crc"][frames]].tolist():
-                if k not in failures:
-                    failures[k] = self._error(rows, k, CRC_FAULT)
-        named = self.reading.failures[self.name]
-        for k, error in failures.items():
-            named[first + k] = self._error(rows, k, error)
+                failures.setdefault(k, CRC_FAULT)
+        for k, reason in failures.items():
+            sample = int(part.rows[rows["slot"][k]])
+            error = self.source.error(sample, rows[k], reason)
+            self.reading.failures[self.name][first + k] = error
         stages.read += perf_counter() - start
-
-    def _error(self, rows: NDArray[Any], k: int, reason: str | DataError) -> DataError:
-        part = self.reading.request.parts[self.name]
-        return self.source.error(int(part.rows[rows["slot"][k]]), rows[k], reason)

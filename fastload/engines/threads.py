@@ -5,7 +5,6 @@ that its caches hold. For a device, the workers together read a whole batch into
 which is then copied in one piece.
 """
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from fastload.datasets.base import Dataset
 from fastload.datasets.source import ChunkedSource
 from fastload.engines.batch import Request, most_bytes
-from fastload.engines.memory import aligned
+from fastload.engines.memory import Scratch
 from fastload.engines.staging import Reading, Staging, read
 from fastload.engines.workers import Workers
 from fastload.profile import Profile, Stages
@@ -52,24 +51,6 @@ class Threads:
 
     def close(self) -> None:
         """See `Mover.close`."""
-
-
-class Scratch:
-    """Memory of each thread's own, which grows to what it needs."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    def take(self, name: str, nbytes: int) -> NDArray[np.uint8]:
-        """The calling thread's memory of a name, at least so many bytes."""
-        held: dict[str, NDArray[np.uint8]] = self._local.__dict__
-        if name not in held or len(held[name]) < nbytes:
-            held[name] = aligned(nbytes + nbytes // 4)
-        return held[name]
-
-    def __reduce__(self) -> tuple[type["Scratch"], tuple[()]]:
-        """Memory does not travel to another process."""
-        return Scratch, ()
 
 
 class Lazy:

@@ -39,7 +39,7 @@ class Opened:
     """The files of a store, by numbers from 0, and which of them are open."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.paths: list[str] = []
         self.fd = np.empty(0, np.int32)
         """Descriptors; `_CLOSED` for what is not open."""
@@ -48,18 +48,18 @@ class Opened:
         self.used = np.empty(0, np.int64)
         """When each was leased last."""
 
-    def number(self, name: str, path: str) -> int:
-        """The number of a file."""
-        found = self._numbers.get(name)
+    def add(self, name: str, path: str) -> int:
+        """The number of a file, which may be new."""
+        found = self.numbers.get(name)
         if found is None:
             found = len(self.paths)
             self.paths.append(path)
-            if found >= len(self.fd):  # in one step, so that a thread sees the old or the new
+            if found >= len(self.fd):
                 more = max(64, found)
                 self.fd = np.append(self.fd, np.full(more, _CLOSED, np.int32))
                 self.users = np.append(self.users, np.zeros(more, np.int32))
                 self.used = np.append(self.used, np.zeros(more, np.int64))
-            self._numbers[name] = found
+            self.numbers[name] = found  # last: whoever finds it finds its place
         return found
 
     def __len__(self) -> int:
@@ -90,11 +90,11 @@ class Handles:
         """Files that a lease may have to open."""
         return max(1, budget() // _LEASES)
 
-    def number(self, opened: Opened, name: str, path: str) -> int:
+    def add(self, opened: Opened, name: str, path: str) -> int:
         """The number of a store's file, for leases."""
         with self._lock:
             self._stores.add(opened)
-            return opened.number(name, path)
+            return opened.add(name, path)
 
     def all_open(self, opened: Opened, numbers: Numbers) -> bool:
         """Whether a lease of these would open none, if it came now."""
@@ -140,15 +140,14 @@ class Handles:
 
     def _open(self, path: str) -> int:
         self._close_idle(budget() - 1)
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
         try:
-            return os.open(path, flags)
+            return os.open(path, os.O_RDONLY)
         except OSError as error:
             if not is_scarce(error):
                 raise
         self._close_idle(0)
         try:
-            return os.open(path, flags)
+            return os.open(path, os.O_RDONLY)
         except OSError as error:
             raise (scarce(error, path) if is_scarce(error) else error) from error
 

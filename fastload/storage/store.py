@@ -228,7 +228,7 @@ class Local(Store):
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
-        number = HANDLES.number(self._opened, name, self.path(name))
+        number = self._number(name)
         fd = HANDLES.take(self._opened, number)
         try:
             done = 0
@@ -245,7 +245,7 @@ class Local(Store):
         self, name: str, size: int, offset: int, out: NDArray[np.uint8], patient: bool = True
     ) -> None:
         """See `Store.fetch`."""
-        found, number = size, HANDLES.number(self._opened, name, self.path(name))
+        found, number = size, self._number(name)
         # What cannot be opened or read goes the slow way, which says why.
         with contextlib.suppress(OSError):
             fd = HANDLES.take(self._opened, number)
@@ -281,12 +281,16 @@ class Local(Store):
             return {}
         return self._one_by_one(names, sizes, ranges, np.flatnonzero(~done).tolist())
 
+    def _number(self, name: str) -> int:
+        """The handles' number of a file."""
+        found = self._opened.numbers.get(name)
+        return HANDLES.add(self._opened, name, self.path(name)) if found is None else found
+
     def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
         """The handles' numbers of files."""
         known, numbers = self._known
         if known is not names:
-            each = [HANDLES.number(self._opened, name, self.path(name)) for name in names]
-            numbers = np.array(each, np.int64)
+            numbers = np.array([self._number(name) for name in names], np.int64)
             self._known = names, numbers
         return numbers
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
+from fastload.processors import processors
 from fastload.synth.config import Config, claim, shard_path
 from fastload.synth.files import whole, write_atomic
 from fastload.synth.labels import label_row, table
@@ -85,7 +86,7 @@ def synth(
     ]
     if not missing and labels.exists():
         return root
-    threads = workers or _processors()
+    threads = workers or min(processors(), _MOST_THREADS)
     rows: dict[int, str] = {}
     total = sum(len(config.members(s)) for s in missing)
     with (
@@ -99,14 +100,6 @@ def synth(
         rows.update(_in_order(pool, lambda i: (i, _label(config, i)), unknown, 2 * threads))
     write_atomic(labels, table(rows[i] for i in range(locations)))
     return root
-
-
-def _processors() -> int:
-    """Threads that keep this process's processors busy."""
-    try:
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    except AttributeError:  # not on every system
-        return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 def _tars(root: Path, config: Config, shard: int) -> list[Path]:

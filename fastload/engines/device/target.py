@@ -27,7 +27,6 @@ from fastload.engines.host import finished
 from fastload.engines.workers import Workers
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
-from fastload.storage.native import bytes_at
 from fastload_kernels.view import VIEW_PARAMS, draw_timestamps
 
 Planes = dict[str, NDArray[np.uint64]]
@@ -185,12 +184,7 @@ class DeviceTarget:
             source.read(row, timestamps, buffer.array, stages)
         else:
             span = part.span(slot)
-            rows = part.chunks.rows[span]
-            places = (part.at[span] + load.host).tolist()
-            data = [
-                bytes_at(at, n) if n else None
-                for at, n in zip(places, rows["stored"].tolist(), strict=True)
-            ]
+            rows, data = part.chunks.rows[span], part.stored(span, load.host)
             source.decode(row, rows, data, timestamps, buffer.array, stages)
         return timestamps, buffer.tensor()
 
@@ -268,12 +262,11 @@ class DeviceTarget:
         m, part = self.dataset.modalities[name], request.parts[name]
         planes = np.zeros((len(request), m.timestamps), np.uint64)
         flags = part.wanted & ~request.cached[:, None]
+        count = int(np.count_nonzero(flags))
         if request.params is None:
             scratch = outs[0].flatten(0, 1)
         else:
-            shape = (int(np.count_nonzero(flags)), *m.shape[1:])
-            scratch = self.queue.empty(shape, TORCH[m.dtype.name])
-        count = int(np.count_nonzero(flags))
+            scratch = self.queue.empty((count, *m.shape[1:]), TORCH[m.dtype.name])
         first, step = np.uint64(scratch.data_ptr()), np.uint64(m.plane_bytes)
         planes[flags] = first + np.arange(count, dtype=np.uint64) * step
         if request.cached.any():
