@@ -12,15 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.storage.blosc.walk import (
-    BIT_SHUFFLE,
-    BYTE_SHUFFLE,
-    MEMCPYED,
-    RAW,
-    examine,
-    headers,
-    walk,
-)
+from fastload.storage.blosc.walk import RAW, examine, headers, walk
 from fastload.storage.formats.codecs import Buffer
 
 LZ4, ZSTD = 1, 2
@@ -53,13 +45,27 @@ HEADER = np.dtype(
     [(name, "u1") for name in ("version", "versionlz", "flags", "typesize")]
     + [(name, "<u4") for name in ("nbytes", "blocksize", "cbytes")]
 )
-FROM_THE_FUTURE = 8
 KINDS = np.array([RAW, LZ4, RAW, RAW, ZSTD], np.uint8)
 """By codec number, which is ``flags >> 5``."""
 ON_HOST = {0: "blosclz", 2: "snappy", 3: "zlib"}
-TYPESIZES = (1, 2, 4, 8)
-_FOR_HOST = np.isin(np.arange(8), list(ON_HOST))
-_ODD_TYPESIZE = ~np.isin(np.arange(256), TYPESIZES)
+RULES = (
+    ("header", "have 16 bytes"),
+    ("version", "be 2"),
+    ("flags", "have bit 3 unset"),
+    ("flags", "name a codec from 0 to 4"),
+    ("versionlz", "be 1"),
+    ("typesize", "be at least 1"),
+    ("nbytes", "be {expected}"),
+    ("cbytes", "be {size}, as many as there are"),
+    ("cbytes", "be nbytes + 16 in a stored frame"),
+    ("blocksize", "be at least 1"),
+    ("blocksize", "be at most {expected}"),
+    ("blocksize", "be a multiple of {splits}"),  # else the last bytes would be of no stream
+    ("bstarts", "name as many blocks as {size} bytes can hold"),
+)
+"""What `walk.examine` looks for, in its order and numbered from 1: a field, and what it must do.
+Two more are no faults: that the codec, and then the type size, has a place in the tables."""
+_CODEC = len(RULES) + 1
 FAULTS = (
     "bstarts[{block}] must lie behind the block starts and inside the frame, found {value}",
     "csize of block {block}, stream {stream} must lie inside the frame, found at byte {value}",
@@ -129,13 +135,17 @@ def parse_at(
         damaged: receives the damaged frames, in ascending order; they are left out.
     """
     head = headers(address, size).view(HEADER)[:, 0]
-    splits, nblocks = np.empty(len(size), np.int64), np.empty(len(size), np.int64)
+    splits, nblocks, rule, value = np.empty((4, len(size)), np.int64)
     todo, found, on_host = np.arange(len(size)), dict[int, str](), dict[int, str]()
-    if not examine(head, size, expected, splits, nblocks):
-        found = _faults(head, size, expected, splits, nblocks)
-        on_host = {i: why for i, why in _on_host(head).items() if i not in found}
-        others = np.array([*found, *on_host], np.int64)
-        todo = np.setdiff1d(todo, others)
+    if examine(head, size, expected, splits, nblocks, rule, value):
+        todo = np.flatnonzero(rule == 0)
+        for i in np.flatnonzero(rule).tolist():
+            if rule[i] >= _CODEC:
+                on_host[i] = _why_on_host(int(rule[i]), int(value[i]))
+                continue
+            field, must = RULES[rule[i] - 1]
+            must = must.format(expected=expected[i], size=size[i], splits=splits[i])
+            found[i] = f"Blosc {field} must {must}, found {value[i]}"
     streams = np.empty(int((np.maximum(nblocks, 1) * splits)[todo].sum()), STREAM)
     blocks = np.empty(int(nblocks[todo].sum()), BLOCK)
     fault = np.zeros((len(size), 4), np.int64)
@@ -147,52 +157,6 @@ def parse_at(
     return Streams(streams[: filled[0]], blocks[: filled[1]], sorted(on_host.items()))
 
 
-def _faults(
-    head: NDArray[np.void],
-    size: NDArray[np.int64],
-    expected: NDArray[np.int64],
-    splits: NDArray[np.int64],
-    nblocks: NDArray[np.int64],
-) -> dict[int, str]:
-    """The first thing wrong in each header."""
-    nbytes, blocksize = head["nbytes"].astype(np.int64), head["blocksize"].astype(np.int64)
-    stored = head["flags"] & MEMCPYED != 0
-    packed, codec = ~stored & (nbytes > 0), head["flags"] >> 5
-    # A stream has a size and at least one byte: so no table grows much larger than its frame.
-    least = 16 + 4 * nblocks + 5 * np.maximum(nblocks - 1, 0) * splits
-    rules = (
-        (size < 16, "header", size, "have 16 bytes"),
-        (head["version"] != 2, "version", head["version"], "be 2"),
-        (head["flags"] & FROM_THE_FUTURE != 0, "flags", head["flags"], "have bit 3 unset"),
-        (codec >= len(KINDS), "flags", head["flags"], "name a codec from 0 to 4"),
-        (packed & (head["versionlz"] != 1), "versionlz", head["versionlz"], "be 1"),
-        (head["typesize"] == 0, "typesize", head["typesize"], "be at least 1"),
-        (nbytes != expected, "nbytes", nbytes, "be {expected}"),
-        (head["cbytes"] != size, "cbytes", head["cbytes"], "be {size}, as many as there are"),
-        (stored & (size != 16 + nbytes), "cbytes", size, "be nbytes + 16 in a stored frame"),
-        ((nbytes > 0) & (blocksize == 0), "blocksize", blocksize, "be at least 1"),
-        (blocksize > np.maximum(nbytes, 128), "blocksize", blocksize, "be at most {expected}"),
-        # Else the last bytes of a block would belong to no stream.
-        (packed & (blocksize % splits != 0), "blocksize", blocksize, "be a multiple of {splits}"),
-        (least > size, "bstarts", nblocks, "name as many blocks as {size} bytes can hold"),
-    )
-    found: dict[int, str] = {}
-    if not np.logical_or.reduce([wrong for wrong, *_ in rules]).any():
-        return found
-    for wrong, field, value, must in rules:
-        for i in np.flatnonzero(wrong).tolist():
-            rule = must.format(expected=expected[i], size=size[i], splits=splits[i])
-            found.setdefault(i, f"Blosc {field} must {rule}, found {value[i]}")
-    return found
-
-
-def _on_host(head: NDArray[np.void]) -> dict[int, str]:
-    """Frames whose codec or type size has no place in the tables."""
-    codec, typesize = head["flags"] >> 5, head["typesize"]
-    odd = (head["flags"] & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0) & _ODD_TYPESIZE[typesize]
-    packed = (head["flags"] & MEMCPYED == 0) & (head["nbytes"] > 0)
-    found = {}
-    for i in np.flatnonzero(packed & (odd | _FOR_HOST[codec])).tolist():
-        name = ON_HOST.get(int(codec[i]))
-        found[i] = f"Blosc codec {name}" if name else f"shuffled type of {typesize[i]} bytes"
-    return found
+def _why_on_host(rule: int, value: int) -> str:
+    """Why a sound frame has no place in the tables."""
+    return f"Blosc codec {ON_HOST[value]}" if rule == _CODEC else f"shuffled type of {value} bytes"

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 RAW = 0
 """Kind of a stream that is stored as it is."""
 BYTE_SHUFFLE, MEMCPYED, BIT_SHUFFLE = 1, 2, 4
+FROM_THE_FUTURE, DONT_SPLIT = 8, 16
 """Bits of a frame's flags."""
+LAST_CODEC = 4
+MOST_SPLITS, LEAST_SPLIT = 16, 128
 
 _jit = numba.njit(nogil=True, cache=True)
 
@@ -58,44 +61,75 @@ def _headers(address, size, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def examine(head, size, expected, splits, nblocks):  # type: ignore[no-untyped-def]
-    """Whether all of some frames ``[F]`` are sound, as far as headers tell, and for a device.
-
-    It is the short way for what is nearly always so; `fastload.storage.blosc.frames` has the same
-    rules with their sentences.
+def examine(head, size, expected, splits, nblocks, rule, value):  # type: ignore[no-untyped-def]
+    """Find the first rule that each of some frames ``[F]`` breaks, as far as headers tell.
 
     Args:
         head: `HEADER` ``[F]``.
         size, expected: int64, stored and decoded bytes.
-        splits, nblocks: int64, receive the streams in each full block, and the blocks.
+        splits, nblocks: int64, receive the streams in each full block, and the blocks, of which
+            there are none where the frame is stored as it is.
+        rule: int64, receives the number of the rule in `fastload.storage.blosc.frames.RULES`, or 0.
+        value: int64, receives what was found.
+
+    Returns:
+        how many break one.
     """
-    sound = True
+    broken = 0
     for i in range(head.shape[0]):
         h = head[i]
-        nbytes: Any = np.int64(h.nbytes)
-        blocksize: Any = np.int64(h.blocksize)
         typesize: Any = max(np.int64(h.typesize), 1)
-        codec = h.flags >> 5
-        few = typesize > 16 or blocksize // typesize < 128 or h.flags & 16 != 0
-        splits[i] = 1 if few else typesize
-        stored = h.flags & MEMCPYED != 0
-        nblocks[i] = 0 if stored else -(-nbytes // max(blocksize, 1))
-        whole = size[i] >= 16 and h.cbytes == size[i] and nbytes == expected[i] and nbytes > 0
-        known = h.version == 2 and h.flags & 8 == 0 and h.typesize > 0 and blocksize > 0
-        fits = blocksize <= max(nbytes, 128)
-        if not (whole and known and fits):
-            sound = False
-        elif stored:
-            sound = sound and size[i] == 16 + nbytes
-        else:
-            least = 16 + 4 * nblocks[i] + 5 * max(nblocks[i] - 1, 0) * splits[i]
-            shuffled = h.flags & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0
-            plain = typesize == 1 or typesize == 2 or typesize == 4 or typesize == 8
-            sound = (
-                sound and h.versionlz == 1 and blocksize % splits[i] == 0 and least <= size[i]
-                and (codec == 1 or codec == 4) and (plain or not shuffled)
-            )  # fmt: skip
-    return sound
+        blocksize: Any = max(np.int64(h.blocksize), 1)
+        one = typesize > MOST_SPLITS or blocksize // typesize < LEAST_SPLIT
+        splits[i] = 1 if one or h.flags & DONT_SPLIT != 0 else typesize
+        nblocks[i] = 0 if h.flags & MEMCPYED != 0 else -(-np.int64(h.nbytes) // blocksize)
+        rule[i], value[i] = _broken(h, size[i], expected[i], splits[i], nblocks[i])
+        broken += rule[i] != 0
+    return broken
+
+
+@_jit
+def _broken(h, size, expected, splits, nblocks):  # type: ignore[no-untyped-def]
+    """Number of the first rule that a header breaks, and what was found; 0 for none."""
+    nbytes: Any = np.int64(h.nbytes)
+    blocksize: Any = np.int64(h.blocksize)
+    codec, typesize, flags = np.int64(h.flags >> 5), np.int64(h.typesize), np.int64(h.flags)
+    stored = flags & MEMCPYED != 0
+    packed = not stored and nbytes > 0
+    if size < 16:
+        return 1, size
+    if h.version != 2:
+        return 2, np.int64(h.version)
+    if flags & FROM_THE_FUTURE != 0:
+        return 3, flags
+    if codec > LAST_CODEC:
+        return 4, flags
+    if packed and h.versionlz != 1:
+        return 5, np.int64(h.versionlz)
+    if typesize == 0:
+        return 6, typesize
+    if nbytes != expected:
+        return 7, nbytes
+    if h.cbytes != size:
+        return 8, np.int64(h.cbytes)
+    if stored and size != 16 + nbytes:
+        return 9, size
+    if nbytes > 0 and blocksize == 0:
+        return 10, blocksize
+    if blocksize > max(nbytes, 128):
+        return 11, blocksize
+    if packed and blocksize % splits != 0:
+        return 12, blocksize
+    # A stream has a size and at least one byte: so no table grows much larger than its frame.
+    if 16 + 4 * nblocks + 5 * max(nblocks - 1, 0) * splits > size:
+        return 13, nblocks
+    if packed and codec != 1 and codec != 4:
+        return 14, codec
+    shuffled = flags & (BYTE_SHUFFLE | BIT_SHUFFLE) != 0
+    plain = typesize == 1 or typesize == 2 or typesize == 4 or typesize == 8
+    if packed and shuffled and not plain:
+        return 15, typesize
+    return 0, np.int64(0)
 
 
 @_jit
