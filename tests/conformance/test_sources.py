@@ -8,8 +8,10 @@ import pytest
 from numcodecs import Zstd
 
 from fastload import SSL4EOS12
+from fastload.datasets import LAYOUTS
 from fastload.datasets.source import FRAME, OTHER
 from fastload.datasets.zarr_source import ZarrSource
+from fastload.engines import imported
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
 from tests.fastload import shardmaker
 
@@ -107,3 +109,8 @@ class TestZarrHoles(TestZarr):
         for i, key in enumerate(shardmaker.KEYS):
             out[i, int(key) % 4] = -7
         return out
+
+
+def test_every_layout_has_a_suite() -> None:
+    """`TestZarr` and its variants are of the sources that it makes."""
+    assert {name: imported(place) for name, place in LAYOUTS.items()} == {"ssl4eo_s12": SSL4EOS12}
