@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastload import DataError
+from fastload.storage.errors import MachineError
 from ssl4eo_train import __version__, checkpoint, distributed
 from ssl4eo_train.config import FUSIONS, LOADERS, PRECISIONS, SEASONS, resolve
 from ssl4eo_train.errors import SetupError
@@ -17,8 +18,8 @@ from ssl4eo_train.train import train
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    That is 0; 1 after data that cannot be read or a loss that is not finite; 2 where the run cannot
-    start; 130 after Ctrl-C, 143 after SIGTERM.
+    That is 0; 1 after data that cannot be read, a machine without handles or memory, or a loss that
+    is not finite; 2 where the run cannot start; 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = vars(parser().parse_args(argv))
     world = distributed.environment()
@@ -32,7 +33,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except SetupError as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 2
-    except (DataError, FloatingPointError) as error:
+    except (DataError, MachineError, FloatingPointError) as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Whole runs on made scenes, through the command line."""
 
+import errno
 import json
 import os
 import signal
@@ -7,10 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from fastload.storage.errors import MachineError
+from fastload.storage.store import Local
 from fastload.synth import synth
 from ssl4eo_train import checkpoint
 from ssl4eo_train.__main__ import main
@@ -183,3 +187,21 @@ def test_damaged_data_is_named(
     os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert main(words(root, tmp_path / "damaged", "--steps", "2")) in (1, 2)
     assert shard.name in capsys.readouterr().err
+
+
+def test_a_machine_without_handles_gets_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As every trouble of a run; it was one before it had a kind of its own."""
+    root = synth(tmp_path / "own", 8, modalities=["S2L1C"], size=32)
+    assert main(words(root, tmp_path / "sound", "--steps", "2")) == 0
+
+    def none_left(*_: object) -> Any:
+        raise MachineError(errno.EMFILE, f"no file handle is left to read {root}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Local, "read", none_left)
+        patch.setattr(Local, "fetch", none_left)
+        patch.setattr(Local, "read_ranges", none_left)
+        assert main(words(root, tmp_path / "none", "--steps", "2")) == 1
+    assert f"no file handle is left to read {root}" in capsys.readouterr().err
