@@ -17,14 +17,12 @@ from fastload.engines.device.nvcomp import NvComp
 from fastload.engines.device.queue import DeviceQueue
 from fastload.extras import missing
 from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
-from fastload_kernels.cuda.planning import LaunchPlan, plan_views
-from fastload_kernels.cuda.shared_memory import SharedMemory
+from fastload_kernels.cuda.planning import SOURCES, LaunchPlan, plan_views
+from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
 from fastload_kernels.cuda.view import pack, render
 from fastload_kernels.view import VIEW_PARAMS
 
 COUNTED = ("nan", "infinite", "no_data")
-READABLE = ("int16", "uint8", "uint16", "float16", "float32")
-"""Pixels that the device reads."""
 
 
 @dataclass
@@ -60,10 +58,9 @@ class DeviceState:
         decoder: Decoder | None,
         cache_bytes: int = 0,
         count_pixels: bool = True,
-        memory: SharedMemory | None = None,
+        memory: SharedMemory = SMALLEST,
     ) -> None:
-        """Without a `decoder` all is decoded on the host. `memory` is the shared memory of the
-        device; a size that fits all of them by default.
+        """Without a `decoder` all is decoded on the host. `memory` is the device's shared memory.
 
         Raises:
             ValueError: where a modality's pixels cannot be read on the device, by name.
@@ -72,15 +69,16 @@ class DeviceState:
         recipe = dataset.recipe
         self.plans: dict[str, LaunchPlan] = {}
         for name, m in dataset.modalities.items():
-            if m.dtype.name not in READABLE:
+            if m.dtype.name not in SOURCES:
                 raise ValueError(
-                    f"modality {name} has {m.dtype} pixels, a GPU reads {', '.join(READABLE)}; "
+                    f"modality {name} has {m.dtype} pixels, a GPU reads {', '.join(SOURCES)}; "
                     "deliver to the CPU instead"
                 )
             if recipe is not None:
-                arguments = (recipe.views, m.shape, m.dtype.name, recipe.dtype)
-                limits = () if memory is None else (memory,)
-                self.plans[name] = plan_views(*arguments, recipe.channels_last, *limits)
+                kind, last = recipe.dtype, recipe.channels_last
+                self.plans[name] = plan_views(
+                    recipe.views, m.shape, m.dtype.name, kind, last, memory
+                )
         self.cache = DeviceCache(cache_bytes, dataset.modalities, len(dataset), queue.device)
         self.counts: torch.Tensor | None = None
         if count_pixels:
