@@ -5,6 +5,7 @@ one to the other, in an order that depends on nothing but the seed.
 """
 
 from fastload.datasets.base import Dataset
+from fastload.datasets.joined import concat, mix
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
@@ -12,4 +13,14 @@ from fastload.storage.errors import DataError
 from fastload_kernels import View
 
 __version__ = "0.1.0"
-__all__ = ["SSL4EOS12", "DataError", "DataLoader", "Dataset", "Radiometry", "Recipe", "View"]
+__all__ = [
+    "SSL4EOS12",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "Radiometry",
+    "Recipe",
+    "View",
+    "concat",
+    "mix",
+]

@@ -50,4 +50,7 @@ def check_foreign(dataset: object, given: Sequence[str]) -> None:
     """
     if given:
         kind = type(dataset).__name__
-        raise ValueError(f"{', '.join(given)}: for fastload datasets only, and {kind} is none")
+        raise ValueError(
+            f"{', '.join(given)}: for fastload datasets only, and {kind} is none that the fast "
+            "path knows"
+        )

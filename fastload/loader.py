@@ -1,7 +1,8 @@
 """The face: torch's DataLoader in name, arguments and type, an engine inside."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from operator import index
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -11,8 +12,11 @@ import torch
 import torch.utils.data
 from numpy.typing import NDArray
 
+from fastload import accelerated
+from fastload.agreement import compare_over_ranks
 from fastload.arguments import check, check_fast, check_foreign
 from fastload.cache import folder
+from fastload.datasets import wrapped
 from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, moved, resolved, sample_of
 from fastload.engines import Options
@@ -23,13 +27,17 @@ from fastload.plan import Plan, Step
 from fastload.position import Position
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
-from fastload.samplers import PlanSampler, UserBatches, remembered
+from fastload.samplers import PlanSampler, UserBatches
 
 DEFAULT_PREFETCH = 2
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
     """Loads batches of a fastload dataset; any other dataset is loaded as torch would.
+
+    `Subset`, `random_split` and `ConcatDataset` of fastload datasets are such datasets, too. A
+    stranger around one, or a subclass with a ``__getitem__`` of its own, is loaded as torch would,
+    which one warning says: then views are drawn by torch's generator, and there is no state.
 
     Yields dicts: for each modality a list with one tensor per view ``[B, C, h, w]`` (``[B, T, C, h,
     w]`` for a view of all timestamps), or without a recipe one raw tensor ``[B, T, C, H, W]``; and
@@ -60,9 +68,12 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             needs an extra. `device` says where they are decoded and rendered. "auto": "dali" on a
             GPU where it is installed, else "threads", which is the faster one on a CPU. All give
             the same batches.
-        device: where the pixels are delivered. What describes them (`index`, `time`, ...) stays in
+        device: where the pixels are delivered, by default the CPU, or Accelerate's device where it
+            prepares the loader. What describes them (`index`, `time`, ...) stays in
             host memory, so that looking at it never waits for a GPU. "cuda" is the GPU that
             torch was set to, or else that of torchrun's `LOCAL_RANK`.
+        transform: a torch module or function that gets each finished batch, on its device, in the
+            thread that iterates; what it returns is delivered.
         rank, world_size: default to torch.distributed's as soon as there is a process group, and to
             0 and 1 before.
         on_error: "raise", or "replace" an unreadable sample by a sound one.
@@ -101,7 +112,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         in_order: bool = True,
         seed: int = 0,
         engine: Literal["auto", "threads", "dali"] = "auto",
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
+        transform: Callable[[Any], Any] | None = None,
         rank: int | None = None,
         world_size: int | None = None,
         on_error: Literal["raise", "replace"] = "raise",
@@ -110,25 +122,33 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         device_cache: int = 0,
         count_pixels: bool = True,
     ) -> None:
-        self.seed, self.engine = seed, engine
+        self.seed, self.engine = index(seed), engine
         self.device_cache, self.count_pixels = device_cache, count_pixels
-        self.rank, self.world_size = rank, world_size
+        self.rank = None if rank is None else index(rank)
+        self.world_size = None if world_size is None else index(world_size)
         self.on_error, self.error_report = on_error, error_report
         self.shuffle, self.shuffle_window = bool(shuffle), shuffle_window
-        self.is_fast = isinstance(dataset, Dataset)
-        self.device = resolved(device) if self.is_fast else torch.device(device)
+        self.transform = transform
+        data = wrapped.resolved(dataset)
+        self.is_fast, self._device_given = data is not None, device is not None
+        wanted = "cpu" if device is None else device
+        self.device = resolved(wanted) if self.is_fast else torch.device(wanted)
+        self._prepared = accelerated.Prepared()
         check(engine, on_error, rank, world_size)
-        if not isinstance(dataset, Dataset):
+        if data is None:
             given = {
                 "device": self.device.type != "cpu",
                 "rank": rank is not None,
+                "seed": self.seed != 0,
                 "on_error": on_error != "raise",
                 "error_report": error_report is not None,
                 "shuffle_window": shuffle_window != 0,
                 "device_cache": device_cache != 0,
                 "count_pixels": not count_pixels,
+                "transform": transform is not None,
             }
             check_foreign(dataset, [name for name, is_given in given.items() if is_given])
+            wrapped.warn_of_torchs_way(dataset)
             # Torch refuses a number without workers, so the default is none there.
             unasked = not num_workers and prefetch_factor == DEFAULT_PREFETCH
             ahead = None if unasked else prefetch_factor
@@ -140,19 +160,27 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             )  # fmt: skip
             return
         own_order = sampler is None and batch_sampler is None
+        batch_size = None if batch_size is None else index(batch_size)
         check_fast(batch_size, num_workers, prefetch_factor)
+        if rank is not None and not own_order:
+            raise ValueError(
+                "rank and world_size say nothing beside a sampler, which decides what a rank sees; "
+                "choose samples by dataset.subset, or give the ranks to a DistributedSampler"
+            )
+        if shuffle_window and data.changes:
+            raise ValueError("shuffle_window is not for a mixture, which has an order of its own")
         if shuffle_window and not (shuffle and own_order):
             raise ValueError("shuffle_window needs shuffle=True and no sampler of your own")
         plan = Plan(
-            len(dataset),
+            len(data),
             1 if batch_size is None else batch_size,
-            seed,
+            self.seed,
             self.shuffle and own_order,
             drop_last,
-            (rank or 0) if own_order else 0,
-            (world_size or 1) if own_order else 1,
+            (self.rank or 0) if own_order else 0,
+            (self.world_size or 1) if own_order else 1,
             shuffle_window,
-            dataset.group if shuffle_window else None,
+            data.group if shuffle_window else None,
         )
         self._position = Position(plan, follows_group=own_order and rank is None)
         # Threads of our own do the work, so torch is told of none.
@@ -160,28 +188,26 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             dataset,
             batch_size,
             None if own_order else shuffle,
-            PlanSampler(self._position) if own_order else sampler,
+            PlanSampler(self._position, self._prepared) if own_order else sampler,
             batch_sampler,
             0,
             collate_fn,
             drop_last=drop_last,
             generator=generator,
         )
+        self._resolved = data
         self._user: UserBatches | None = None
         if not own_order:
             assert self.batch_sampler is not None
-            self._user = UserBatches(self.batch_sampler, self.sampler, len(dataset))
+            self._user = UserBatches(self.batch_sampler, self.sampler, len(data))
         self.num_workers = num_workers
-        self.prefetch_factor = prefetch_factor or DEFAULT_PREFETCH
+        self._depth = prefetch_factor or DEFAULT_PREFETCH
+        self.prefetch_factor = self._depth if num_workers else None  # as torch has it
         self.pin_memory = pin_memory or self.device.type == "cuda"
-        self.error_report = Path(
-            error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"
-        )
+        self.error_report = Path(error_report or folder() / "errors" / f"{data.fingerprint}.jsonl")
         self.profile = Profile()
         self._engine: Engine | None = None
-        # Accelerate leaves a loader alone that is marked so (this one already splits its batches
-        # over ranks and delivers them on the device), and keeps its state.
-        self._is_accelerate_prepared = self.use_stateful_dataloader = True
+        self.use_stateful_dataloader = True  # Accelerate keeps the state of a loader marked so.
 
     # Order and position
 
@@ -210,7 +236,42 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         """The global permutation ``[N]`` of an epoch, before it is split over ranks."""
         if not self.is_fast or self._user is not None:
             raise ValueError("order() is defined for the loader's own order, not for a sampler")
-        return self.plan.order(epoch)
+        return self._data.in_epoch(epoch, self.plan.order(epoch))
+
+    def keys_of(self, epoch: int, step: int, all_ranks: bool = False) -> list[str]:
+        """The keys of a step, in the order of its batch, without reading; such as of the step where
+        a loss went wrong.
+
+        Args:
+            epoch, step: from 0.
+            all_ranks: those of the global step, of which rank r has every world-th from r on.
+
+        Raises:
+            ValueError: for a sampler, whose order no one knows beforehand.
+            IndexError: where an epoch has no such step.
+        """
+        if not self.is_fast or self._user is not None:
+            raise ValueError("keys_of() is defined for the loader's own order, not for a sampler")
+        steps = self.plan.steps(index(epoch))
+        items = steps.together(index(step)) if all_ranks else steps[index(step)]
+        samples = self._data.in_epoch(epoch, items)
+        return list(self._data.describe(samples, None)["key"])
+
+    def skip(self, batches: int) -> None:
+        """Go past some batches without reading them. The next iteration begins behind them, in this
+        epoch or a later one; one that is under way is left behind.
+
+        Raises:
+            ValueError: where a sampler does not tell how long an epoch is.
+        """
+        self._need_fast("skip")
+        length = self._length()
+        if batches < 0 or length is None:
+            raise ValueError(f"skip: {batches} batches of an epoch of {length} steps")
+        epoch, step = self._position.epoch, self._position.step + index(batches)
+        while step >= max(1, length) and step > 0 and batches:
+            epoch, step = epoch + 1, step - length
+        self._position.go(epoch, step)
 
     def __len__(self) -> int:
         if self.is_fast and self._user is None:
@@ -225,23 +286,45 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             return None
 
     def _steps(self, epoch: int, start: int) -> Step:
-        """This rank's batches of an epoch from a step on, as sample ids."""
+        """This rank's batches of an epoch from a step on, as samples."""
         if self._user is None:
-            return self.plan.steps(epoch).since(start)
-        self._user.set_epoch(epoch)
-        return remembered(islice(self._user, start, None))
+            steps = self.plan.steps(epoch).since(start)
+        else:
+            # Torch's loader draws a seed for its workers first.
+            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+            steps = self._user.begin(epoch, start)
+
+        def step(i: int) -> NDArray[np.int64] | None:
+            items = steps(i)
+            return None if items is None else self._data.in_epoch(epoch, items)
+
+        return step
 
     # State
 
     def state_dict(self) -> dict[str, Any]:
-        """Position after the last delivered batch, and what the order depends on; plain numbers.
+        """Position after the last delivered batch, and what the order depends on; plain numbers and
+        text.
 
-        After the last batch of an epoch the position is the start of the next one. Empty for other
-        datasets, whose position torch does not tell.
+        After the last batch of an epoch, and before the iteration is asked for another one, nothing
+        is left of the epoch: a loader that loads such a state yields nothing, and then the next
+        epoch. Empty, with a warning, for what torch loads, whose position torch does not tell.
+
+        Raises:
+            TypeError: names a sampler whose order cannot be drawn again.
         """
         if not self.is_fast:
+            warnings.warn(
+                f"the position in {type(self.dataset).__name__}, which torch loads, is not saved: "
+                "a run that goes on begins its epoch anew",
+                stacklevel=2,
+            )
             return {}
-        return self._position.state(self._length()) | self._fingerprint()
+        state = self._position.state() | self._fingerprint()
+        if self._user is not None:
+            self._user.check_known()
+            state["drawn_from"] = self._user.state(self._position.started)
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the batch after the last one that the state counts as delivered.
@@ -253,15 +336,21 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             return
         self._need_fast("load_state_dict")
         self._position.load(state, self._fingerprint(), self._length())
+        if self._user is not None:
+            self._user.load(state.get("drawn_from", {}))
 
     def _fingerprint(self) -> dict[str, Any]:
-        own = {"order": "plan" if self._user is None else "sampler"}
-        return own | {"dataset": self._data.fingerprint} | self.plan.fingerprint()
+        own: dict[str, Any] = {"order": "plan" if self._user is None else "sampler"}
+        own |= {"dataset": self._data.fingerprint} | self.plan.fingerprint()
+        if self._user is not None:
+            own |= {"sampler": self._user.fingerprint, "global_batch": self._user.global_batch}
+        if self.shuffle_window:
+            own["borders"] = self._data.borders
+        return own
 
     @property
     def _data(self) -> Dataset:
-        assert isinstance(self.dataset, Dataset)
-        return self.dataset
+        return self._resolved
 
     def _need_fast(self, what: str) -> None:
         if not self.is_fast:
@@ -276,8 +365,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _open(self) -> Engine:
         """The engine, made with the first iteration."""
+        if (
+            self._prepared.by_accelerate
+            and not self._device_given
+            and self.device != accelerated.device()
+        ):
+            self.device, self._engine = accelerated.device(), None
+            self.pin_memory = self.pin_memory or self.device.type == "cuda"
         if self._engine is None or self._engine.profile is not self.profile:
             warn_of_offset(self._data)
+            compare_over_ranks(self._data)
             options = Options(
                 self.device,
                 self.seed,
@@ -298,9 +395,26 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _delivered(self, batch: dict[str, Any]) -> Any:
         if self.device.type not in ("cpu", "cuda"):  # an engine has no part in these
             batch = moved(batch, self._data.modalities, self.device)
-        if self.collate_fn is torch.utils.data.default_collate:
-            return batch
-        return self.collate_fn([sample_of(batch, b) for b in range(len(batch["key"]))])
+        out: Any = batch
+        if self.collate_fn is not torch.utils.data.default_collate:
+            out = self.collate_fn([sample_of(batch, b) for b in range(len(batch["key"]))])
+        if self._prepared.by_accelerate:
+            out = accelerated.on(out, self.device)
+        return out if self.transform is None else self.transform(out)
+
+    # Accelerate
+
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """Accelerate asks this when it prepares a loader, and leaves this one alone: it already
+        splits its batches over ranks."""
+        self._prepared.by_accelerate = self._prepared.by_accelerate or self.is_fast
+        return self.is_fast
+
+    @_is_accelerate_prepared.setter
+    def _is_accelerate_prepared(self, prepared: bool) -> None:
+        """Accelerate marks what it prepared."""
+        self._prepared.by_accelerate = self.is_fast and prepared
 
     @property
     def _engine_name(self) -> str:
@@ -341,6 +455,7 @@ class LoaderIterator(Iterator[Any]):
     def __init__(self, loader: DataLoader) -> None:
         self._loader = loader
         self._batches: Iteration | None = None
+        self._told: accelerated.Told | None = None
         self._turn = self._epoch = self._step = 0
         self._since = 0.0
         self._closed = False
@@ -353,9 +468,11 @@ class LoaderIterator(Iterator[Any]):
             position.set_epoch(by_hand)
         self._turn = position.begin()
         self._epoch, self._step = position.epoch, position.step
-        steps = loader._steps(self._epoch, self._step)
-        depth = loader.prefetch_factor or DEFAULT_PREFETCH
-        return loader._open().iterate(loader.num_workers, depth, self._epoch, steps)
+        self._steps, self._first = loader._steps(self._epoch, self._step), self._step
+        remainder = loader.plan.remainder if user is None else -1
+        self._told = loader._prepared.begin(remainder)
+        engine, depth = loader._open(), loader._depth
+        return engine.iterate(loader.num_workers, depth, self._epoch, self._steps)
 
     def __next__(self) -> Any:
         if self._closed:
@@ -380,6 +497,8 @@ class LoaderIterator(Iterator[Any]):
             raise StopIteration
         del made  # so that the consumer alone holds it
         self._step += 1
+        if self._told is not None:
+            self._told.end_of_dataloader = self._steps(self._step - self._first) is None
         loader._position.delivered(self._turn, self._step)
         now = perf_counter()
         loader.profile.delivered(now - asked, now - self._since)
@@ -393,5 +512,7 @@ class LoaderIterator(Iterator[Any]):
         self._closed = True
         if self._batches is not None:
             self._batches.close()
+        if self._told is not None:
+            self._told.close()
         if self._since:
             self._loader.profile.elapsed += perf_counter() - self._since

@@ -59,6 +59,11 @@ class Plan:
         """Samples per step on all ranks together."""
         return self.batch_size * self.world_size
 
+    @property
+    def remainder(self) -> int:
+        """Samples in the last, short step of all ranks; 0 for none, -1 where it is dropped."""
+        return -1 if self.drop_last else self.samples % self.global_batch
+
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
         full, rest = divmod(self.samples, self.global_batch)
@@ -70,18 +75,18 @@ class Plan:
             return np.arange(self.samples, dtype=np.int64)
         if self.window:
             return self._block_order(epoch)
-        return _permutation(self.samples, self.seed, epoch, 0)
+        return permutation(self.samples, self.seed, epoch, 0)
 
     def _block_order(self, epoch: int) -> Indices:
         assert self.shards is not None
         by_shard = np.argsort(self.shards, kind="stable")
         _, starts = np.unique(self.shards[by_shard], return_index=True)
         groups = np.split(by_shard, starts[1:])
-        shuffled = _permutation(len(groups), self.seed, epoch, 1)
+        shuffled = permutation(len(groups), self.seed, epoch, 1)
         blocks = []
         for b, at in enumerate(range(0, len(groups), self.window)):
             block = np.concatenate([groups[g] for g in shuffled[at : at + self.window]])
-            blocks.append(block[_permutation(len(block), self.seed, epoch, 2 + b)])
+            blocks.append(block[permutation(len(block), self.seed, epoch, 2 + b)])
         return np.concatenate(blocks).astype(np.int64)
 
     def steps(self, epoch: int) -> "Steps":
@@ -119,16 +124,20 @@ class Steps(Sequence[Indices]):
         return lambda i: self[start + i] if start + i < len(self) else None
 
     def __getitem__(self, step: int) -> Indices:  # type: ignore[override]
+        return self.together(step)[self.plan.rank :: self.plan.world_size]
+
+    def together(self, step: int) -> Indices:
+        """The samples of a step on all ranks."""
         p = self.plan
         step = range(len(self))[step]
         chosen = self.order[step * p.global_batch : (step + 1) * p.global_batch]
         missing = -len(chosen) % p.world_size
         if missing:
             chosen = np.concatenate([chosen, np.resize(self.order, missing)])
-        return chosen[p.rank :: p.world_size]
+        return chosen
 
 
-def _permutation(n: int, seed: int, epoch: int, stream: int) -> Indices:
-    """Permutation of ``range(n)``: 64 random bits each, sorted; `stream` tells blocks apart."""
+def permutation(n: int, seed: int, epoch: int, stream: int) -> Indices:
+    """Permutation of ``range(n)``: 64 random bits each, sorted; `stream` tells several apart."""
     bits = words(seed, epoch, np.arange(n), ORDER, 4 * stream, 2)
     return np.argsort((bits[:, 0] << np.uint64(32)) | bits[:, 1], kind="stable")

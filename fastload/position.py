@@ -1,6 +1,7 @@
 """Where a run stands: the epoch, the step, and what a state says of them. Knows only the plan."""
 
 from dataclasses import replace
+from operator import index
 from typing import Any
 
 import torch.distributed
@@ -28,11 +29,12 @@ class Position:
         self.epoch = self.step = 0
         self.started = False
         self._turn = 0
+        self._done: tuple[int, int] | None = None
 
     @property
     def plan(self) -> Plan:
         """The order as this rank sees it."""
-        if self._follows_group and _has_group():
+        if self._follows_group and has_group():
             rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
             if (rank, world_size) != (self._plan.rank, self._plan.world_size):
                 self._plan = replace(self._plan, rank=rank, world_size=world_size)
@@ -42,17 +44,22 @@ class Position:
         """Put the next iteration somewhere; those under way no longer move the position."""
         self.epoch, self.step, self.started = epoch, step, False
         self._turn += 1
+        self._done = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place."""
-        if epoch != self.epoch or self.started:
+        """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place, and
+        of one that the state knows to be over nothing is left."""
+        epoch = index(epoch)
+        if self._done is not None and self._done[0] == epoch:
+            self.go(*self._done)
+        elif epoch != self.epoch or self.started:
             self.go(epoch)
 
     def begin(self) -> int:
         """Start an iteration, in the epoch after the last one begun unless told; its turn."""
         if self.started:
             self.epoch, self.step = self.epoch + 1, 0
-        self.started = True
+        self.started, self._done = True, None
         self._turn += 1
         return self._turn
 
@@ -68,15 +75,13 @@ class Position:
 
     # State
 
-    def state(self, length: int | None) -> dict[str, Any]:
-        """Version, epoch and step, plain numbers; `length` is the number of steps in an epoch.
+    def state(self) -> dict[str, Any]:
+        """Version, epoch and step, plain numbers.
 
-        After the last batch of an epoch it is the start of the next one.
+        After the last batch of an epoch that is its end, of which nothing is left, until the
+        iteration has ended; then it is the start of the next epoch.
         """
-        epoch, step = self.epoch, self.step
-        if self.started:
-            epoch, step = _settled(epoch, step, length)
-        return {"version": STATE_VERSION, "epoch": epoch, "step": step}
+        return {"version": STATE_VERSION, "epoch": self.epoch, "step": self.step}
 
     def load(self, state: dict[str, Any], fingerprint: dict[str, Any], length: int | None) -> None:
         """Stand where a state says.
@@ -84,7 +89,7 @@ class Position:
         Args:
             state: of `state`, with the fingerprint of its loader.
             fingerprint: what the order depends on, here.
-            length: as of `state`.
+            length: the number of steps in an epoch, if known.
 
         Raises:
             ValueError: names the field in which the state and this loader differ.
@@ -101,13 +106,11 @@ class Position:
             )
         if step < 0 or (length is not None and step > length):
             raise ValueError(f"the state's step is {step}, but an epoch has {length} steps")
-        self.go(*_settled(epoch, step, length))
+        self.go(epoch, step)
+        if step == 0 and epoch > 0 and length is not None:
+            self._done = epoch - 1, length
 
 
-def _settled(epoch: int, step: int, length: int | None) -> tuple[int, int]:
-    """The same position, with the end of an epoch as the start of the next."""
-    return (epoch, step) if length is None or step < length else (epoch + 1, 0)
-
-
-def _has_group() -> bool:
+def has_group() -> bool:
+    """Whether torch.distributed has a process group."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,11 +1,15 @@
 """Samplers: the loader's own order in that shape, and a user's kept in step with the epoch."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch.utils.data
 
+from fastload.accelerated import Prepared, Told
+from fastload.datasets.draws import Draw, Drawn
 from fastload.plan import Indices, Step
 from fastload.position import Position
 
@@ -14,11 +18,13 @@ class PlanSampler(torch.utils.data.DistributedSampler[Any]):
     """The loader's own order as a sampler.
 
     It is a DistributedSampler on purpose: trainers that would otherwise inject one see that the
-    batches are already split over ranks, and tell it the epoch.
+    batches are already split over ranks, and tell it the epoch. The numbers that it yields say how
+    their views are drawn, see `Drawn`, for those who load the samples otherwise.
     """
 
-    def __init__(self, position: Position) -> None:
-        self._position = position
+    def __init__(self, position: Position, prepared: Prepared) -> None:
+        self._position, self._prepared = position, prepared
+        self._told: Told | None = None
         plan = position.plan
         self.drop_last, self.shuffle, self.seed = False, plan.shuffle, plan.seed
 
@@ -38,8 +44,15 @@ class PlanSampler(torch.utils.data.DistributedSampler[Any]):
         return self._position.epoch
 
     def __iter__(self) -> Iterator[int]:
-        for ids in self._position.plan.steps(self._position.epoch):
-            yield from ids.tolist()
+        position = self._position
+        self._told = self._prepared.begin(position.plan.remainder)
+        draw, steps = Draw(self.seed, position.epoch), position.plan.steps(position.epoch)
+        for step, ids in enumerate(steps):
+            if self._told is not None:
+                self._told.end_of_dataloader = step == len(steps) - 1
+            yield from (Drawn(item, draw) for item in ids.tolist())
+        if self._told is not None and position.epoch == draw.epoch:  # it stood for the loader
+            position.go(draw.epoch + 1)
 
     def __len__(self) -> int:
         steps = self._position.plan.steps(0)
@@ -55,25 +68,130 @@ class UserBatches:
 
     Samplers that have an epoch, such as torch's DistributedSampler, get the loader's. Where the
     user set another epoch on one of them by hand, the loader takes it over.
+
+    A state holds what an epoch's batches were drawn from: the sampler's own state, that of its
+    generator, or that of torch's, as far as the order depends on it.
     """
 
     def __init__(self, batch_sampler: Iterable[Iterable[Any]], sampler: Any, samples: int) -> None:
         self._batches, self._samples = batch_sampler, samples
-        parts: tuple[Any, ...] = (sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
-        self._parts = [part for part in parts if hasattr(part, "set_epoch")]
+        inner = getattr(batch_sampler, "sampler", None)
+        parts: tuple[Any, ...] = (sampler, batch_sampler, inner)
+        self._parts = list({id(part): part for part in parts if part is not None}.values())
+        self._with_epoch = [part for part in self._parts if hasattr(part, "set_epoch")]
         self._epoch = 0
+        self.fingerprint = self._fingerprint()
+        """A short text of the samplers' types and settings, which a state must agree with."""
+        self._drawn_from: dict[str, Any] | None = None
+        self._restored: dict[str, Any] | None = None
 
     @property
     def epoch_by_hand(self) -> int | None:
         """The epoch that was set on a sampler by someone other than `set_epoch`, if any."""
-        epochs = [getattr(part, "epoch", self._epoch) for part in self._parts]
+        epochs = [getattr(part, "epoch", self._epoch) for part in self._with_epoch]
         return next((e for e in epochs if isinstance(e, int) and e != self._epoch), None)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the samplers' epoch."""
         self._epoch = epoch
-        for part in self._parts:
+        for part in self._with_epoch:
             part.set_epoch(epoch)
+
+    @property
+    def global_batch(self) -> int | None:
+        """Samples per step on all ranks that the samplers know of; None where nobody says."""
+        size = getattr(self._batches, "batch_size", None)
+        ranks = [getattr(part, "num_replicas", 1) for part in self._parts]
+        return size * max(ranks) if isinstance(size, int) else None
+
+    def begin(self, epoch: int, start: int) -> Step:
+        """The batches of an epoch from a step on, drawn anew, or as the state says that was loaded
+        last."""
+        self.set_epoch(epoch)
+        restored, self._restored = self._restored, None
+        if restored is not None:
+            self._restore(restored)
+        self._drawn_from = self._source()
+        if restored is None or "torch" not in restored:
+            return remembered(islice(iter(self), start, None))
+        # Torch's samplers draw from torch's generator when they give the first number.
+        now = torch.get_rng_state()
+        torch.set_rng_state(_unpacked(restored["torch"]))
+        steps = remembered(iter(self))
+        steps(0)
+        torch.set_rng_state(now)
+        return lambda i: steps(start + i)
+
+    # What an epoch is drawn from
+
+    def state(self, begun: bool) -> dict[str, Any]:
+        """What the batches of the present epoch (if `begun`) or the next are drawn from.
+
+        Raises:
+            TypeError: names a sampler of which nobody can know that.
+        """
+        source = self._drawn_from if begun else self._restored
+        return dict(source if source is not None else self._source())
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Let the next epoch be drawn from what a state holds."""
+        self._restored = dict(state)
+
+    def _source(self) -> dict[str, Any]:
+        for part in self._parts:
+            if hasattr(part, "state_dict") and hasattr(part, "load_state_dict"):
+                return {"sampler": part.state_dict()}
+        for part in self._parts:
+            generator = getattr(part, "generator", None)
+            if isinstance(generator, torch.Generator):
+                return {"generator": _packed(generator.get_state())}
+        return {"torch": _packed(torch.get_rng_state())} if self._draws_from_torch() else {}
+
+    def _draws_from_torch(self) -> bool:
+        return any(
+            isinstance(part, _DRAWS) and getattr(part, "generator", None) is None
+            for part in self._parts
+        )
+
+    def _restore(self, source: dict[str, Any]) -> None:
+        for part in self._parts:
+            if "sampler" in source and hasattr(part, "load_state_dict"):
+                part.load_state_dict(source["sampler"])
+                return
+        for part in self._parts:
+            generator = getattr(part, "generator", None)
+            if "generator" in source and isinstance(generator, torch.Generator):
+                generator.set_state(_unpacked(source["generator"]))
+                return
+
+    def check_known(self) -> None:
+        """See that the order can be drawn again.
+
+        Raises:
+            TypeError: names the sampler of which nobody can know.
+        """
+        for part in self._parts:
+            known = (
+                isinstance(part, (*_DRAWS, *_FIXED))
+                or hasattr(part, "set_epoch")
+                or hasattr(part, "state_dict")
+                or isinstance(getattr(part, "generator", None), torch.Generator)
+                or (hasattr(part, "sampler") and type(part) is torch.utils.data.BatchSampler)
+            )
+            if not known:
+                raise TypeError(
+                    f"the position of {type(part).__qualname__} cannot be saved: give it "
+                    "state_dict and load_state_dict, a torch.Generator as `generator`, or "
+                    "set_epoch, if its order depends on the epoch alone"
+                )
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        for part in self._parts:
+            digest.update(type(part).__qualname__.encode())
+            for name, value in sorted(_settings(part).items()):
+                digest.update(f"{name}={value};".encode())
+        return f"{type(self._parts[0]).__qualname__} {digest.hexdigest()}"
 
     def __iter__(self) -> Iterator[Indices]:
         for batch in self._batches:
@@ -94,6 +212,62 @@ class UserBatches:
         if isinstance(self._batches, list | tuple):
             return max((len(batch) for batch in self._batches), default=1)
         return None
+
+
+_DRAWS = (
+    torch.utils.data.RandomSampler,
+    torch.utils.data.WeightedRandomSampler,
+    torch.utils.data.SubsetRandomSampler,
+)
+"""Samplers that draw when they give the first number, from a generator or from torch's."""
+_FIXED = (torch.utils.data.SequentialSampler, list, tuple, range, np.ndarray, torch.Tensor)
+"""What gives the same numbers each time."""
+_OF_A_RANK = ("rank", "num_replicas", "num_samples", "total_size")
+"""Settings of a DistributedSampler that may change with the number of ranks."""
+
+
+def _settings(part: Any) -> dict[str, str]:
+    """What a sampler's order depends on, as text: its plain attributes, and digests of arrays."""
+    if isinstance(part, list | tuple | range | np.ndarray | torch.Tensor):
+        return {"content": _digest(part)}
+    found = dict(getattr(part, "__dict__", {}))
+    if "num_replicas" in found and "rank" in found:
+        found = {name: value for name, value in found.items() if name not in _OF_A_RANK}
+    found.pop("epoch", None)
+    return {
+        name: _digest(value)
+        for name, value in found.items()
+        if name != "batch_size"  # see `global_batch`
+        and (
+            isinstance(value, int | float | str | list | tuple | range | np.ndarray | torch.Tensor)
+            or value is None
+        )
+    }
+
+
+def _digest(value: Any) -> str:
+    if isinstance(value, int | float | str) or value is None:
+        return repr(value)
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    try:
+        rows = [np.asarray(value)]
+    except ValueError:  # batches of different sizes
+        rows = [np.asarray(row) for row in value]
+    digest = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        array = np.ascontiguousarray(row)
+        digest.update(f"{array.dtype.kind}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _packed(state: torch.Tensor) -> str:
+    """A generator's state as text, which any file can hold."""
+    return state.numpy().tobytes().hex()
+
+
+def _unpacked(state: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(state), dtype=torch.uint8)
 
 
 def remembered(batches: Iterator[Indices]) -> Step:

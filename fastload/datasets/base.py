@@ -1,39 +1,62 @@
 """A dataset: joined sources, a recipe, and the slow, obvious path to one sample."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from typing import Any, Self
+from operator import index
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import torch.utils.data
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+import fastload_kernels.cpu
 import fastload_kernels.reference
+from fastload.datasets import choose
+from fastload.datasets.draws import Draw, Drawn, torchs
 from fastload.datasets.source import Modality, Source
 from fastload.dtypes import TORCH
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
-from fastload_kernels import Scaling, draw, draw_bands
+from fastload_kernels import Scaling, View, draw, draw_bands
+from fastload_kernels.view import draw_timestamps
+
+
+class Key(str):
+    """A key as text; `decode`, for code that was written when keys were bytes, changes nothing."""
+
+    __slots__ = ()
+
+    def decode(self, *_: str) -> str:
+        """Itself."""
+        return self
 
 
 class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     """Samples of one or more sources that are joined by key. Subclasses know a layout on disk.
 
+    ``dataset[i]`` draws its views from torch's generator, like any torch transform, until
+    `set_epoch` pins them to a function of (seed, epoch, sample).
+
     Attributes:
         sources: by modality; the first gives time and season.
         rows: for each modality the row in its source of every sample ``[N]``; None where they are
             the same.
+        ids: int64 ``[N]``, the samples' numbers in the dataset that was opened, which their views
+            are drawn by and which batches call `index`; None where they are 0 to N - 1.
+        numbers: how many samples that dataset has.
         modalities: what each modality looks like.
-        keys: bytes ``[N]``.
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
-        seed, epoch: what `dataset[i]` draws its views with.
+        seed, epoch: what ``dataset[i]`` draws its views with; None for torch's generator.
     """
+
+    changes = False
+    """Whether its samples change with the epoch, see `in_epoch`."""
 
     def __init__(
         self,
@@ -46,15 +69,17 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
         self.statistics = statistics
-        self.seed = seed
-        self.epoch = 0
+        self.seed = index(seed)
+        self.epoch: int | None = None
         self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
         self._first = next(iter(sources))
         columns, take = self.sources[self._first].columns, self.rows[self._first]
         picked = slice(None) if take is None else take
-        self.keys = columns.key[picked]
+        self._keys = columns.key[picked]
         self.lon, self.lat = columns.lon[picked], columns.lat[picked]
         self.group = columns.group[picked]
+        self.ids: NDArray[np.int64] | None = None
+        self.numbers = len(self._keys)
         self._see(recipe)
 
     def with_recipe(self, recipe: Recipe | None) -> Self:
@@ -66,6 +91,114 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         other = copy(self)
         other._see(recipe)
         return other
+
+    # Choosing samples
+
+    def subset(self, which: ArrayLike | Iterable[Any]) -> Self:
+        """Some of the samples, as a dataset of the same kind; nothing is opened or copied on disk.
+
+        Args:
+            which: numbers ``[n]`` (negative ones count from the end), a mask ``[N]``, or keys.
+
+        A sample keeps its `index` and so its views: they are those it has in the whole dataset.
+
+        Raises:
+            ValueError, IndexError, KeyError: say what does not fit.
+        """
+        chosen = choose.positions(self, which)
+        if not len(chosen):
+            raise ValueError("subset: no sample is chosen")
+        rows = {name: self.rows_of(name, chosen) for name in self.rows}
+        return self._rearranged(rows, chosen)
+
+    def _rearranged(
+        self, rows: Mapping[str, NDArray[np.int64] | None], chosen: NDArray[np.int64]
+    ) -> Self:
+        other = copy(self)
+        for name in _FOUND_AGAIN:
+            vars(other).pop(name, None)
+        other.rows, other.ids = dict(rows), self.ids_of(chosen)
+        other._keys, other.group = self._keys[chosen], self.group[chosen]
+        other.lon, other.lat = self.lon[chosen], self.lat[chosen]
+        return other
+
+    def split(self, fractions: Sequence[float], seed: int = 0) -> tuple[Self, ...]:
+        """Disjoint random parts, a function of the seed, each in the order of this dataset.
+
+        Args:
+            fractions: of the samples, or whole numbers of them, see `choose.parts`.
+            seed: 64 bits.
+        """
+        return tuple(self.subset(p) for p in choose.parts(len(self), fractions, index(seed)))
+
+    def filter(
+        self,
+        bbox: Sequence[float] | None = None,
+        months: Iterable[int] | None = None,
+        seasons: Iterable[int | str] | None = None,
+        since: str | np.datetime64 | None = None,
+        until: str | np.datetime64 | None = None,
+        max_cloud: float | None = None,
+        dates: Literal["any", "all"] = "any",
+    ) -> Self:
+        """The samples that fit all that is given, found without reading pixels.
+
+        Args:
+            bbox: (west, south, east, north), degrees; west > east crosses the antimeridian.
+            months: 1 to 12.
+            seasons: local ones, 0 winter to 3 autumn, or their names.
+            since, until: dates; the second is excluded.
+            max_cloud: largest share of cloudy pixels, 0 to 1, that any date may have; a sample with
+                a date of unknown share is left out.
+            dates: whether "any" or "all" dates of a sample must be in the months, seasons and span,
+                all three at once. An unknown date is in none.
+
+        Raises:
+            ValueError: where an argument does not fit, or no sample does.
+        """
+        fits = choose.matching(self, bbox, months, seasons, since, until, max_cloud, dates)
+        if not fits.any():
+            raise ValueError(f"filter: none of the {len(self)} samples fits (dates={dates!r})")
+        return self.subset(fits)
+
+    @cached_property
+    def keys(self) -> NDArray[np.object_]:
+        """The samples' keys ``[N]``, text."""
+        keys = np.empty(len(self._keys), object)
+        keys[:] = [Key(key) for key in _texts(self._keys)]
+        return keys
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Where each key stands, the first time."""
+        return {key: i for i, key in reversed(list(enumerate(_texts(self._keys))))}
+
+    def index_of(self, key: str) -> int:
+        """The number i of the sample ``dataset[i]`` with a key.
+
+        Raises:
+            KeyError: where there is none.
+        """
+        if key not in self.number_of:
+            raise KeyError(f"there is no sample {key!r} among {len(self)}")
+        return self.number_of[key]
+
+    def ids_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What samples ``[B]`` are called in batches, and what their views are drawn by."""
+        return samples if self.ids is None else self.ids[samples]
+
+    @property
+    def places(self) -> int:
+        """How many places the columns have; a mixture has more samples than these, or fewer."""
+        return len(self._keys)
+
+    def places_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where samples ``[B]`` stand in the columns."""
+        return samples
+
+    def in_epoch(self, epoch: int, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples that items ``[B]`` of an epoch's order are."""
+        return items
 
     def _see(self, recipe: Recipe | None) -> None:
         self.recipe = recipe
@@ -92,19 +225,35 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.draw(np.zeros(1, np.int64), 0, 0)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._keys)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that `dataset[i]` draws its views for."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int | None) -> None:
+        """Pin what ``dataset[i]`` draws to an epoch, as a loader with the same seed draws it; None
+        gives the draws back to torch's generator.
+
+        A worker that has a copy of the dataset does not hear of it.
+        """
+        self.epoch = None if epoch is None else index(epoch)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the keys in their order."""
+        """Digest of the keys in their order, and of the ids if they are others."""
         digest = hashlib.blake2b(digest_size=8)
-        digest.update(str(self.keys.dtype).encode())
-        digest.update(np.ascontiguousarray(self.keys).view(np.uint8).data)
+        # Keys may be wider than the longest, where longer ones once stood in the same index.
+        width = max(1, int(np.char.str_len(self._keys).max(initial=1)))
+        keys = np.ascontiguousarray(self._keys.astype(f"S{width}"))
+        digest.update(str(keys.dtype).encode())
+        digest.update(keys.view(np.uint8).data)
+        if self.ids is not None:
+            digest.update(np.ascontiguousarray(self.ids, "<i8").data)
         return digest.hexdigest()
+
+    @cached_property
+    def borders(self) -> str:
+        """Digest of which samples lie together on disk, which block shuffle depends on."""
+        _, first, number = np.unique(self.group, return_index=True, return_inverse=True)
+        by_appearance = np.argsort(np.argsort(first))[number].astype("<u4")
+        return hashlib.blake2b(by_appearance.tobytes(), digest_size=8).hexdigest()
 
     @cached_property
     def _seasons(self) -> NDArray[np.int8]:
@@ -112,9 +261,29 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         columns = self.sources[self._first].columns
         return season(columns.time, columns.lat[:, None]).astype(np.int8)
 
+    def _rows(self) -> NDArray[np.int64] | slice:
+        """Rows of all samples in the first source."""
+        rows = self.rows[self._first]
+        return slice(None) if rows is None else rows
+
+    @property
+    def all_times(self) -> NDArray[np.int64]:
+        """When each sample was seen in the first modality ``[N, T]``, ns since 1970."""
+        return np.asarray(self.sources[self._first].columns.time[self._rows()])
+
+    @property
+    def all_seasons(self) -> NDArray[np.int8]:
+        """The local season of each of these dates ``[N, T]``."""
+        return np.asarray(self._seasons[self._rows()])
+
+    @property
+    def all_clouds(self) -> NDArray[np.float32]:
+        """Share of cloudy pixels on each of these dates ``[N, T]``; NaN where unknown."""
+        return np.asarray(self.sources[self._first].columns.cloud[self._rows()])
+
     def __getstate__(self) -> dict[str, Any]:
         """What is quickly found again does not travel."""
-        return {name: value for name, value in vars(self).items() if name != "_seasons"}
+        return {name: value for name, value in vars(self).items() if name not in _FOUND_AGAIN}
 
     @property
     def timestamps(self) -> int:
@@ -125,7 +294,20 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """View parameters ``[N, V]`` of samples; see `fastload_kernels.draw`."""
         assert self.recipe is not None
         m = next(iter(self.modalities.values()))
-        return draw(self.recipe.views, seed, epoch, samples, m.height, m.width, m.timestamps)
+        ids, views = self.draw_ids(samples), self.recipe.views
+        return draw(views, seed, epoch, ids, m.height, m.width, m.timestamps)
+
+    def draw_timestamps(
+        self, samples: NDArray[np.int64], seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """Only the timestamps ``[N, V]`` of `draw`; -1 is all."""
+        assert self.recipe is not None
+        ids = self.draw_ids(samples)
+        return draw_timestamps(self.recipe.views, seed, epoch, ids, self.timestamps)
+
+    def draw_ids(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sample ids ``[N]`` that views are drawn by, each below 2**32."""
+        return self.ids_of(samples)
 
     def keep(
         self, samples: NDArray[np.int64], seed: int, epoch: int
@@ -135,19 +317,18 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         views = self.recipe.views
         drops = any(view.drop for view in views)
         return {
-            name: draw_bands(views, seed, epoch, samples, m.bands) if drops else None
+            name: draw_bands(views, seed, epoch, self.draw_ids(samples), m.bands) if drops else None
             for name, m in self.modalities.items()
         }
 
     def rows_of(self, modality: str, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows ``[B]`` of samples ``[B]`` in a modality's source."""
-        rows = self.rows[modality]
-        return samples if rows is None else rows[samples]
+        rows, places = self.rows[modality], self.places_of(samples)
+        return places if rows is None else rows[places]
 
     def row_of(self, modality: str, sample: int) -> int:
         """Row of a sample in a modality's source."""
-        rows = self.rows[modality]
-        return sample if rows is None else int(rows[sample])
+        return int(self.rows_of(modality, np.array([sample]))[0])
 
     def times(self, sample: int) -> NDArray[np.int64]:
         """When a sample was seen in the first modality ``[T]``, ns since 1970."""
@@ -186,14 +367,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         `timestamps` ``[B, V]`` are those of the views, -1 for all; None gives all times ``[B, T]``.
         """
-        rows = self.rows_of(self._first, samples)
+        rows, places = self.rows_of(self._first, samples), self.places_of(samples)
         time = self.sources[self._first].columns.time[rows]
         seasons = self._seasons[rows].astype(np.int64)
         return {
-            "key": _texts(self.keys[samples]),
-            "index": torch.from_numpy(samples.copy()),
-            "lon": torch.from_numpy(self.lon[samples]),
-            "lat": torch.from_numpy(self.lat[samples]),
+            "key": _texts(self._keys[places]),
+            "index": torch.from_numpy(self.ids_of(samples).copy()),
+            "lon": torch.from_numpy(self.lon[places]),
+            "lat": torch.from_numpy(self.lat[places]),
             "time": _of_views(time, timestamps),
             "season": _of_views(seasons, timestamps),
         }
@@ -209,32 +390,53 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """One sample as a dict; see DataLoader for the names. Views by `reference`."""
-        sample = range(len(self))[sample]
+        return self._items([sample], fastload_kernels.reference.apply)[0]
+
+    def __getitems__(self, samples: Sequence[int]) -> list[dict[str, Any]]:
+        """Some samples, for torch's own loader. Views by `cpu`, which is faster."""
+        if type(self).__getitem__ is not Dataset.__getitem__:
+            return [self[sample] for sample in samples]
+        return self._items(samples, _by_cpu)
+
+    def _items(self, samples: Sequence[int], render: Any) -> list[dict[str, Any]]:
+        pinned = None if self.epoch is None else Draw(self.seed, self.epoch)
+        return [
+            self._item(sample, sample.draw if isinstance(sample, Drawn) else pinned, render)
+            for sample in samples
+        ]
+
+    def _item(self, item: int, drawn: Draw | None, render: Any) -> dict[str, Any]:
+        item = range(len(self))[index(item)]
+        epoch = 0 if drawn is None else drawn.epoch
+        sample = int(self.in_epoch(epoch, np.array([item]))[0])
         if self.recipe is None:
             raw = {name: torch.from_numpy(self.read(name, sample)) for name in self.modalities}
             return raw | self._describe_one(sample, None)
-        ids = np.array([sample])
-        params = self.draw(ids, self.seed, self.epoch)[0]
-        keep = self.keep(ids, self.seed, self.epoch)
-        views: dict[str, Any] = {name: [] for name in self.modalities}
-        for name in self.modalities:
-            kept = keep[name]
-            for v, view in enumerate(self.recipe.views):
-                t = int(params[v]["timestamp"])
-                source = self.read(name, sample, self.stored_timestamps(name, t))
-                planes = [
-                    fastload_kernels.reference.apply(
-                        image,
-                        params[v],
-                        view,
-                        self.scalings[name],
-                        None if kept is None else kept[0, v],
-                    )
-                    for image in source
-                ]
-                stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
-                views[name].append(stacked.to(TORCH[self.recipe.dtype]))
+        draw, ids = drawn or torchs(), np.array([sample])
+        params = self.draw(ids, draw.seed, draw.epoch)[0]
+        keep = self.keep(ids, draw.seed, draw.epoch)
+        views = {name: self._views(name, sample, params, keep[name], render) for name in keep}
         return views | self._describe_one(sample, params["timestamp"][None])
+
+    def _views(
+        self,
+        name: str,
+        sample: int,
+        params: NDArray[np.void],
+        keep: NDArray[np.uint8] | None,
+        render: Any,
+    ) -> list[torch.Tensor]:
+        """A modality's views of one sample."""
+        assert self.recipe is not None
+        out = []
+        for v, view in enumerate(self.recipe.views):
+            t, kept = int(params[v]["timestamp"]), None if keep is None else keep[0, v]
+            source = self.read(name, sample, self.stored_timestamps(name, t))
+            scaling = self.scalings[name]
+            planes = [render(image, params[v], view, scaling, kept) for image in source]
+            stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
+            out.append(stacked.to(TORCH[self.recipe.dtype]))
+        return out
 
     def slots(self, modality: str) -> list[tuple[int, ...]]:
         """Shape, as it lies in memory, of one sample's share of each of a modality's tensors: one
@@ -255,6 +457,23 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         if timestamp < 0:
             return range(T)
         return (timestamp if T > 1 else 0,)
+
+
+def _by_cpu(
+    source: NDArray[Any],
+    params: np.void,
+    view: View,
+    scaling: Scaling,
+    keep: NDArray[np.uint8] | None,
+) -> NDArray[np.float32]:
+    """As `reference.apply`, by the fast kernel."""
+    out = np.empty((len(source), *view.shape), np.float32)
+    fastload_kernels.cpu.apply(source, params, view, scaling, keep, out)
+    return out
+
+
+_FOUND_AGAIN = ("keys", "number_of", "fingerprint", "borders", "_seasons")
+"""Attributes that are derived from others."""
 
 
 def _texts(keys: NDArray[np.bytes_]) -> list[str]:

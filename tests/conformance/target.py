@@ -241,7 +241,7 @@ class TargetTests:
         for _ in range(2):
             with pytest.raises(DataError, match="CRC-32") as caught:
                 made.batch([0, 1, BAD])
-            assert caught.value.member.startswith(data.keys[BAD].decode())
+            assert caught.value.member.startswith(data.keys[BAD])
             alike(sound, made.batch(), SAMPLES, 0)
         assert (made.profile.errors, made.profile.replaced) == (2, 0)
         made.close()
@@ -267,7 +267,7 @@ class TargetTests:
             with pytest.raises(DataError) as caught:
                 made.batch(samples)
             first = next(s for s in samples if s in (BAD, LATE))
-            assert caught.value.member.startswith(data.keys[first].decode())
+            assert caught.value.member.startswith(data.keys[first])
         made.close()
 
     def test_where_nothing_is_sound_the_samples_own_error_is_raised(self) -> None:
@@ -278,7 +278,7 @@ class TargetTests:
         store.files = {}
         with pytest.raises(DataError) as caught:
             made.batch([2, 1])
-        assert caught.value.member.startswith(data.keys[2].decode())
+        assert caught.value.member.startswith(data.keys[2])
         assert made.profile.replaced == 0
         made.close()
 

@@ -1,6 +1,7 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,5 +46,11 @@ Open = Callable[..., SSL4EOS12]
 
 @pytest.fixture
 def reopen() -> Open:
-    """Opens a dataset without a bar."""
-    return lambda root, *args, **options: SSL4EOS12(root, *args, progress=False, **options)
+    """Opens a dataset without a bar, whose ``dataset[i]`` is that of epoch 0."""
+
+    def opened(root: Path, *args: Any, **options: Any) -> SSL4EOS12:
+        dataset = SSL4EOS12(root, *args, progress=False, **options)
+        dataset.set_epoch(0)
+        return dataset
+
+    return opened

@@ -51,10 +51,12 @@ def dataset(
     locations: int = LOCATIONS,
     path: Path | None = None,
 ) -> SSL4EOS12:
-    """The made data as a dataset."""
-    return SSL4EOS12(
+    """The made data as a dataset, whose ``dataset[i]`` is that of epoch 0."""
+    found = SSL4EOS12(
         path or root(locations), modalities=modalities, recipe=recipe, seed=seed, progress=False
     )
+    found.set_epoch(0)
+    return found
 
 
 def chunks(

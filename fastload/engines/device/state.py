@@ -79,7 +79,7 @@ class DeviceState:
                 self.plans[name] = plan_views(
                     recipe.views, m.shape, m.dtype.name, kind, last, memory
                 )
-        self.cache = DeviceCache(cache_bytes, dataset.modalities, len(dataset), queue.device)
+        self.cache = DeviceCache(cache_bytes, dataset.modalities, dataset.places, queue.device)
         self.counts: torch.Tensor | None = None
         if count_pixels:
             with queue.work():
@@ -121,7 +121,7 @@ class DeviceState:
         if self._rules is None:
             table = rules(recipe.views, m.height, m.width, m.timestamps)
             self._rules = self.queue.upload(table.view(np.uint8))
-        ids = self.queue.upload(samples.view(np.uint8))
+        ids = self.queue.upload(self.dataset.draw_ids(samples).view(np.uint8))
         shape = (len(samples), len(recipe.views))
         params = self.queue.empty((math.prod(shape) * VIEW_PARAMS.itemsize,), torch.uint8)
         draw_on(runner, self._rules, shape, seed, epoch, ids, source, params)

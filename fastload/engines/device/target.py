@@ -27,7 +27,7 @@ from fastload.engines.host import finished
 from fastload.engines.workers import Workers
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
-from fastload_kernels.view import VIEW_PARAMS, draw_timestamps
+from fastload_kernels.view import VIEW_PARAMS
 
 Planes = dict[str, NDArray[np.uint64]]
 Pixels = dict[str, tuple[list[int], torch.Tensor]]
@@ -87,17 +87,17 @@ class DeviceTarget:
         ds, recipe, cache = self.dataset, self.dataset.recipe, self.state.cache
         # Raw pixels are copied into each batch anyway, so they gain too little from a cache.
         raw = recipe is None
+        places = ds.places_of(samples)
         with self.queue.work():
-            cached = np.zeros(len(samples), bool) if raw else cache.take(samples)
-            resident = cached & cache.holds(samples)
+            cached = np.zeros(len(samples), bool) if raw else cache.take(places)
+            resident = cached & cache.holds(places)
         params, keep = None, {}
         drawn = not self.state.draws
         if recipe is not None and drawn:
             params, keep = ds.draw(samples, self.seed, epoch), ds.keep(samples, self.seed, epoch)
         elif recipe is not None:
             params = np.zeros((len(samples), len(recipe.views)), VIEW_PARAMS)
-            T = ds.timestamps
-            params["timestamp"] = draw_timestamps(recipe.views, self.seed, epoch, samples, T)
+            params["timestamp"] = ds.draw_timestamps(samples, self.seed, epoch)
         needed = wanted(ds, params, len(samples))
         if cached.any():  # a cached sample is read once, with all its timestamps
             for flags in needed.values():
@@ -271,7 +271,9 @@ class DeviceTarget:
         planes[flags] = first + np.arange(count, dtype=np.uint64) * step
         if request.cached.any():
             cached = np.flatnonzero(request.cached)
-            planes[cached] = self.state.cache.places(name, request.samples[cached])
+            planes[cached] = self.state.cache.places(
+                name, self.dataset.places_of(request.samples[cached])
+            )
         return planes, scratch
 
     def _tables(
@@ -311,7 +313,8 @@ class DeviceTarget:
                 plane = self.dataset.modalities[name].plane_bytes
                 for t, image in zip(timestamps, pixels, strict=True):
                     if request.cached[slot]:
-                        target = self.state.cache.plane(name, int(request.samples[slot]), t)
+                        place = self.dataset.places_of(request.samples[slot : slot + 1])
+                        target = self.state.cache.plane(name, int(place[0]), t)
                     else:
                         number = (int(planes[slot, t]) - scratch.data_ptr()) // plane
                         target = scratch[number]
@@ -342,7 +345,7 @@ class DeviceTarget:
             self._decode_on_host(request, slots, None, batch.workers)
             batch = self._launch(request, None, batch.workers)
         request = batch.request
-        self.state.cache.filled(request.samples[request.cached])
+        self.state.cache.filled(self.dataset.places_of(request.samples[request.cached]))
         tensors = [t for outs in batch.outs.values() for t in outs]
         self.queue.hand_over(tensors, batch.mark)
         return finished(self.dataset, request, batch.outs)
