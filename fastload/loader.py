@@ -195,6 +195,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             drop_last=drop_last,
             generator=generator,
         )
+        if own_order:
+            # Hugging Face's Trainer tells it to the batch sampler, where it skips batches.
+            self.batch_sampler.set_epoch = self.sampler.set_epoch  # type: ignore[union-attr, attr-defined]
         self._resolved = data
         self._user: UserBatches | None = None
         if not own_order:
