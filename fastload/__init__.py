@@ -8,8 +8,18 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
+from fastload.statistics import Statistics
 from fastload.storage.errors import DataError
 from fastload_kernels import View
 
 __version__ = "0.1.0"
-__all__ = ["SSL4EOS12", "DataError", "DataLoader", "Dataset", "Radiometry", "Recipe", "View"]
+__all__ = [
+    "SSL4EOS12",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "Radiometry",
+    "Recipe",
+    "Statistics",
+    "View",
+]
