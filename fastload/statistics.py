@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload import statistics_file
-from fastload.bands import Shown, places
+from fastload.bands import PUBLISHED, Shown, places, plain
 from fastload.statistics_file import OWN
 
 Numbers = Mapping[str, tuple[float, ...]]
@@ -69,7 +69,8 @@ class Statistics:
 
     def _places(self, modality: str, shown: Shown) -> list[int]:
         """Which of the set's bands are shown."""
-        names, count = self.bands.get(modality, ()), len(self.mean[modality])
+        count = len(self.mean[modality])
+        names = self.bands.get(modality, ()) or self._published(modality, shown)
         if names and shown.names:
             return list(places(shown.names, names, f"{modality} in statistics {self.name!r}"))
         stored = shown.count if shown.picked is None else shown.stored
@@ -79,6 +80,13 @@ class Statistics:
                 f"the data has {stored}; {OWN}"
             )
         return list(range(count)) if shown.picked is None else list(shown.picked)
+
+    def _published(self, modality: str, shown: Shown) -> tuple[str, ...]:
+        """The sets of this package are in the published order; files may be in another one."""
+        names = PUBLISHED.get(modality, ())
+        known = {plain(name) for name in names}
+        ours = STATISTICS.get(self.name) is self and len(names) == len(self.mean[modality])
+        return names if ours and all(plain(name) in known for name in shown.names) else ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file that `load` reads, whole or not at all."""

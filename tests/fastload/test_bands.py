@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from fastload import SSL4EOS12, DataLoader, Radiometry, Recipe, View
 from fastload.bands import PUBLISHED, by_modality, names_of, pick, plain
@@ -185,6 +186,38 @@ def test_named_statistics_serve_any_choice(tiny: Path, reopen: Open) -> None:
     assert ds.scalings["S2L1C"].offset.tolist() == [6.0, 5.0]
     with pytest.raises(ValueError, match=r"in statistics 'own': expected names of \['B2', 'B0'\]"):
         reopen(tiny, recipe=recipe, statistics=own, bands=["B01"])
+
+
+@pytest.mark.parametrize("asked", [None, ["B8A", "B12"]])
+def test_named_sets_follow_files_in_another_order(
+    tmp_path: Path, reopen: Open, asked: list[str] | None
+) -> None:
+    """As EuroSAT's, where B8A comes last: each band is standardised by its own numbers."""
+    names = [n for n in PUBLISHED["S2L1C"] if n != "B8A"] + ["B8A"]
+    group = zarr.group(store={})
+    members = make.group(make.pixels("x", (4, 13, 24, 24)), consolidated=False)
+    group.create_dataset("band", data=np.array(names))
+    named = {n: bytes(c) for n, c in group.store.items() if n.startswith("band/")}
+    kept = {n: c for n, c in members.items() if not n.startswith("band/")}
+    make.write_tar(make.shard(tmp_path), {"1": make.zipped(kept | named)})
+    recipe = Recipe((View(size=8),), Radiometry.standardise())
+    ds = reopen(tmp_path, recipe=recipe, bands=asked)
+    published = dict(
+        zip(PUBLISHED["S2L1C"], statistics("v1.1-webdataset").mean["S2L1C"], strict=True)
+    )
+    expected = np.float32([published[name] for name in asked or names])
+    assert ds.scalings["S2L1C"].offset.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_devices_cache_holds_them(raw: bool) -> None:
+    ds = chosen(None if raw else AUGMENTED)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*decoded on the CPU")
+        kept = OnHost(ds, 4, shuffle=True, device_cache=2**24)
+        plain_loader = OnHost(ds, 4, shuffle=True)
+        for _ in range(3):
+            assert_same(list(kept), list(plain_loader))
 
 
 def test_dropped_bands_are_of_the_chosen_ones() -> None:
