@@ -9,6 +9,7 @@ from fastload.datasets.joined import concat, mix
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
+from fastload.statistics import Statistics
 from fastload.storage.errors import DataError
 from fastload_kernels import View
 
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "Radiometry",
     "Recipe",
+    "Statistics",
     "View",
     "concat",
     "mix",

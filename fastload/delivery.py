@@ -72,11 +72,11 @@ def moved(batch: dict[str, Any], pixels: Iterable[str], device: torch.device) ->
 def sample_of(batch: Any, b: int) -> dict[str, Any]:
     """Sample `b` of a batch, as `dataset[i]` would give it, without a copy of pixels."""
 
-    def pick(value: Any) -> Any:
+    def pick(value: Any, of_view: bool = False) -> Any:
         if isinstance(value, torch.Tensor):
-            return value[b] if value[b].ndim else value[b].item()
+            return value[b] if of_view or value[b].ndim else value[b].item()
         if value and isinstance(value[0], str):
             return value[b]
-        return [v[b] for v in value]
+        return [pick(v, True) for v in value]
 
     return {name: pick(value) for name, value in batch.items()}

@@ -1,9 +1,12 @@
 """What a training method wants to see: views and radiometry, as frozen data without code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from fastload.bands import Shown
 from fastload.dtypes import OUTPUTS
 from fastload.statistics import Statistics
 from fastload_kernels import Scaling, View
@@ -18,6 +21,8 @@ class Radiometry:
     kind: Literal["reflectance", "standardise", "two_sigma", "quantile"]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     @classmethod
     def reflectance(cls) -> "Radiometry":
@@ -25,9 +30,28 @@ class Radiometry:
         return cls("reflectance")
 
     @classmethod
-    def standardise(cls) -> "Radiometry":
-        """(x - mean) / std per band."""
-        return cls("standardise")
+    def standardise(
+        cls,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> "Radiometry":
+        """(x - mean) / std per band: of the dataset's statistics, or of numbers of your own.
+
+        Args:
+            mean: one for all bands, or one for each that the modality shows, in the units on disk.
+            std: the same; above 0.
+
+        Raises:
+            ValueError: where only one is given, or a number is none to divide by.
+        """
+        if mean is None and std is None:
+            return cls("standardise")
+        if mean is None or std is None:
+            raise ValueError(f"radiometry 'standardise': mean and std go together, {mean=} {std=}")
+        means, stds = _own("mean", mean), _own("std", std)
+        if min(stds) <= 0:
+            raise ValueError(f"radiometry 'standardise': std must be above 0, got {stds}")
+        return cls("standardise", mean=means, std=stds)
 
     @classmethod
     def two_sigma(cls) -> "Radiometry":
@@ -48,8 +72,10 @@ class Radiometry:
         """Whether the result is clipped to [0, 1]."""
         return self.kind != "standardise"
 
-    def scaling(self, modality: str, bands: int, statistics: Statistics) -> Scaling:
-        """Resolve to numbers for a modality of `bands` bands.
+    def scaling(
+        self, modality: str, bands: int, statistics: Statistics, shown: Shown | None = None
+    ) -> Scaling:
+        """Resolve to numbers for a modality of `bands` bands; `shown` says which these are.
 
         Raises:
             ValueError: where the kind has no meaning for the modality, or statistics are missing.
@@ -70,10 +96,29 @@ class Radiometry:
             if min(span) <= 0:
                 raise ValueError(f"radiometry 'quantile' of {modality}: low must be below high")
             return Scaling.make(self.low, [1 / s for s in span], 0, 1, bands)
-        mean, std = statistics.of(modality, bands)
+        if self.mean:
+            if any(len(own) not in (1, bands) for own in (self.mean, self.std)):
+                raise ValueError(
+                    f"radiometry 'standardise' of {modality}: expected 1 or {bands} numbers, "
+                    f"got {len(self.mean)} mean and {len(self.std)} std"
+                )
+            return Scaling.make(self.mean, [1 / s for s in self.std], bands=bands)
+        mean, std = statistics.of(modality, shown or bands)
         if self.kind == "standardise":
             return Scaling.make(mean, 1 / std, bands=bands)
         return Scaling.make(mean - 2 * std, 1 / (4 * std), 0, 1, bands)
+
+
+def _own(name: str, values: float | Sequence[float]) -> tuple[float, ...]:
+    """Numbers of the user's own, checked."""
+    array = np.atleast_1d(np.asarray(values, np.float64))
+    numbers = tuple(array.ravel().tolist())
+    if array.ndim != 1 or not numbers or not np.isfinite(array).all():
+        raise ValueError(
+            f"radiometry 'standardise': {name} must be one finite number or one a band, "
+            f"got {values!r}"
+        )
+    return numbers
 
 
 def _paired(

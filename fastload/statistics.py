@@ -1,44 +1,122 @@
-"""Named sets of band statistics. Nothing here is guessed: a dataset says which set it is.
+"""Band statistics: named sets, or the user's own. Nothing is guessed: a dataset says which it has.
 
 The two v1.1 releases of SSL4EO-S12 differ by exactly 1000 DN in every Sentinel-2 band: the one of
 zarr chunk files carries the offset of ESA's processing baseline 04.00, the one of WebDataset tars
 does not. Sources: the statistics in the v1.0 and v1.1 repositories' loaders.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload import statistics_file
+from fastload.bands import PUBLISHED, Shown, places, plain
+from fastload.statistics_file import OWN
+
+Numbers = Mapping[str, tuple[float, ...]]
+
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per band, in the units on disk, of one release of a dataset."""
+    """Mean and standard deviation per band, in the units on disk, of one release of a dataset.
+
+    Raises:
+        ValueError: names the modality and the field that does not fit.
+    """
 
     name: str
     dn_offset: float
     """DN of zero reflectance in Sentinel-2 modalities: reflectance = (DN - offset) / 10000."""
-    mean: Mapping[str, tuple[float, ...]]
-    std: Mapping[str, tuple[float, ...]]
+    mean: Numbers
+    std: Numbers
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the bands by modality; bands are then looked up by them. A modality without names
+    has its bands as stored, all of them."""
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What else is known of a modality: `min`, `max` and by level `quantiles`, of each band; the
+    numbers of `pixels`, and of those left out. Nothing here uses it."""
 
-    def of(self, modality: str, bands: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation ``[C]`` of a modality.
+    def __post_init__(self) -> None:
+        statistics_file.check(self.name, self.dn_offset, self.mean, self.std, self.bands)
+
+    def of(
+        self, modality: str, bands: int | Shown
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation ``[C]`` of the bands that a modality shows, or of so many.
 
         Raises:
-            ValueError: where the set lacks the modality or has another number of bands.
+            ValueError: where the set lacks the modality or a band, or has another number of bands.
         """
+        shown = Shown(bands) if isinstance(bands, int) else bands
         if modality not in self.mean:
             raise ValueError(
-                f"statistics {self.name!r} have no modality {modality!r}, only {list(self.mean)}"
+                f"statistics {self.name!r} have no modality {modality!r}, only {list(self.mean)}; "
+                + OWN
             )
-        mean, std = np.array(self.mean[modality]), np.array(self.std[modality])
-        if len(mean) != bands:
+        at = self._places(modality, shown)
+        mean, std = np.array(self.mean[modality])[at], np.array(self.std[modality])[at]
+        if not (std > 0).all():
             raise ValueError(
-                f"statistics {self.name!r} have {len(mean)} bands for {modality}, "
-                f"the data has {bands}"
+                f"statistics {self.name!r}: a standard deviation of {modality} is 0, so that it "
+                f"cannot be divided by: {std.tolist()}"
             )
         return mean, std
+
+    def _places(self, modality: str, shown: Shown) -> list[int]:
+        """Which of the set's bands are shown."""
+        count = len(self.mean[modality])
+        names = self.bands.get(modality, ()) or self._published(modality, shown)
+        if names and shown.names:
+            return list(places(shown.names, names, f"{modality} in statistics {self.name!r}"))
+        stored = shown.count if shown.picked is None else shown.stored
+        if count != stored:
+            raise ValueError(
+                f"statistics {self.name!r} have {count} bands for {modality}, "
+                f"the data has {stored}; {OWN}"
+            )
+        return list(range(count)) if shown.picked is None else list(shown.picked)
+
+    def _published(self, modality: str, shown: Shown) -> tuple[str, ...]:
+        """The sets of this package are in the published order; files may be in another one."""
+        names = PUBLISHED.get(modality, ())
+        known = {plain(name) for name in names}
+        ours = STATISTICS.get(self.name) is self and len(names) == len(self.mean[modality])
+        return names if ours and all(plain(name) in known for name in shown.names) else ()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file that `load` reads, whole or not at all."""
+        modalities = {
+            name: {
+                **({"bands": list(self.bands[name])} if name in self.bands else {}),
+                "mean": list(self.mean[name]),
+                "std": list(self.std[name]),
+                **self.details.get(name, {}),
+            }
+            for name in self.mean
+        }
+        statistics_file.write(Path(path), self.name, self.dn_offset, modalities)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Statistics":
+        """Read what `save` or ``python -m fastload stats`` wrote.
+
+        Raises:
+            FileNotFoundError: where there is no such file.
+            ValueError: names the file, the field and what was expected.
+        """
+        try:
+            return cls(**statistics_file.read(Path(path)))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+What = Union[str, "os.PathLike[str]", Statistics]
+"""The name of a set, a set, or the path of a JSON file."""
 
 
 # fmt: off
@@ -58,6 +136,9 @@ _V11_STD = {
     "S2RGB": (68.550, 47.647, 40.592),
     "S1GRD": (5.179, 5.872),
 }
+# The reading code of the WebDataset release alone has these.
+_MORE_MEAN = {"NDVI": (0.327,), "DEM": (435.726,)}
+_MORE_STD = {"NDVI": (0.322,), "DEM": (560.326,)}
 _V10_MEAN = {
     "S2L1C": (1605.57504906, 1390.78157673, 1314.8729939, 1363.52445545, 1549.44374991,
               2091.74883118, 2371.7172463, 2299.90463006, 2560.29504086, 830.06605044,
@@ -90,19 +171,33 @@ STATISTICS = {
     s.name: s
     for s in (
         Statistics("v1.0", 0.0, _V10_MEAN, _V10_STD),
-        Statistics("v1.1-webdataset", 0.0, _without_offset(_V11_MEAN), _V11_STD),
+        Statistics(
+            "v1.1-webdataset", 0.0, _without_offset(_V11_MEAN) | _MORE_MEAN, _V11_STD | _MORE_STD
+        ),
         Statistics("v1.1-zarr", 1000.0, _V11_MEAN, _V11_STD),
     )
 }
 """All sets by name."""
 
 
-def statistics(name: str) -> Statistics:
-    """Look a set up by name.
+def statistics(what: What) -> Statistics:
+    """A set by its name, from a JSON file, or as it is.
 
     Raises:
-        ValueError: with the known names, where there is no such set.
+        ValueError: with the known names, where there is no such set; or of `Statistics.load`.
+        FileNotFoundError: where there is no such file.
     """
-    if name not in STATISTICS:
-        raise ValueError(f"unknown statistics {name!r}, expected one of {list(STATISTICS)}")
-    return STATISTICS[name]
+    if isinstance(what, Statistics):
+        return what
+    if isinstance(what, str) and what in STATISTICS:
+        return STATISTICS[what]
+    if isinstance(what, str) and not (what.endswith(".json") or os.path.isfile(what)):
+        raise ValueError(
+            f"unknown statistics {what!r}, expected one of {list(STATISTICS)}, the path of a JSON "
+            "file (see python -m fastload stats), or a Statistics"
+        )
+    if not isinstance(what, str | os.PathLike):
+        raise ValueError(
+            f"statistics must be a name, a Statistics, or the path of a JSON file, got {what!r}"
+        )
+    return Statistics.load(what)

@@ -16,7 +16,10 @@ import fastload_kernels.cpu
 import fastload_kernels.reference
 from fastload.datasets import choose
 from fastload.datasets.draws import Draw, Drawn, torchs
+from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
+from fastload.datasets.labels import labelled
 from fastload.datasets.source import Modality, Source
+from fastload.delivery import sample_of
 from fastload.dtypes import TORCH
 from fastload.profile import Stages
 from fastload.recipe import Recipe
@@ -53,6 +56,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
         seed, epoch: what ``dataset[i]`` draws its views with; None for torch's generator.
+        extras: columns of one's own, which batches have too: ``[N]``, or ``[N, T]`` with an entry
+            for each timestamp; numbers, bool or text.
     """
 
     changes = False
@@ -65,6 +70,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         statistics: Statistics,
         seed: int,
         rows: Mapping[str, NDArray[np.int64] | None] | None = None,
+        extras: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
@@ -80,7 +86,9 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.group = columns.group[picked]
         self.ids: NDArray[np.int64] | None = None
         self.numbers = len(self._keys)
+        self.extras = dict(extras or {})
         self._see(recipe)
+        self.extras = checked(self.extras, self.places, self.timestamps, self._taken())
 
     def with_recipe(self, recipe: Recipe | None) -> Self:
         """The same samples, seen another way; nothing is opened again.
@@ -120,6 +128,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         other.rows, other.ids = dict(rows), self.ids_of(chosen)
         other._keys, other.group = self._keys[chosen], self.group[chosen]
         other.lon, other.lat = self.lon[chosen], self.lat[chosen]
+        other.extras = {name: column[chosen] for name, column in self.extras.items()}
         return other
 
     def split(self, fractions: Sequence[float], seed: int = 0) -> tuple[Self, ...]:
@@ -165,13 +174,13 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def keys(self) -> NDArray[np.object_]:
         """The samples' keys ``[N]``, text."""
         keys = np.empty(len(self._keys), object)
-        keys[:] = [Key(key) for key in _texts(self._keys)]
+        keys[:] = [Key(key) for key in texts(self._keys)]
         return keys
 
     @cached_property
     def number_of(self) -> dict[str, int]:
         """Where each key stands, the first time."""
-        return {key: i for i, key in reversed(list(enumerate(_texts(self._keys))))}
+        return {key: i for i, key in reversed(list(enumerate(texts(self._keys))))}
 
     def index_of(self, key: str) -> int:
         """The number i of the sample ``dataset[i]`` with a key.
@@ -200,13 +209,42 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """The samples that items ``[B]`` of an epoch's order are."""
         return items
 
+    def with_labels(
+        self,
+        source: Any,
+        key: str = "key",
+        columns: Sequence[str] | None = None,
+        missing: Literal["error", "drop", "fill"] = "error",
+    ) -> Self:
+        """The same samples with labels, joined by key, as further `extras`.
+
+        Args:
+            source: a csv or parquet file, a data frame, or a mapping from keys to labels (or to
+                mappings of several by name).
+            key: the column of keys, which are text as `keys` are.
+            columns: the columns to take; all but the keys by default. Of a plain mapping, one
+                name; "label" by default.
+            missing: what is done about keys without a label: "error", "drop" the samples, or
+                "fill" in -1, NaN or "" (numbers that are whole, others, text).
+
+        Raises:
+            ValueError: says how many keys have no label and names some, or what else does not fit.
+            ImportError: where reading parquet needs a library that is not there.
+        """
+        return labelled(self, source, key, columns, missing)
+
+    def _taken(self) -> set[str]:
+        """Names that a batch has beside its extras."""
+        others = {f"time_{name}" for name in self.modalities}
+        return {*NAMES, *self.modalities, *others}
+
     def _see(self, recipe: Recipe | None) -> None:
         self.recipe = recipe
         self.scalings: dict[str, Scaling] = {}
         if recipe is not None:
             self._check_geometry()
             self.scalings = {
-                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics)
+                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics, m.shown)
                 for name, m in self.modalities.items()
             }
 
@@ -371,22 +409,31 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         time = self.sources[self._first].columns.time[rows]
         seasons = self._seasons[rows].astype(np.int64)
         return {
-            "key": _texts(self._keys[places]),
+            "key": texts(self._keys[places]),
             "index": torch.from_numpy(self.ids_of(samples).copy()),
             "lon": torch.from_numpy(self.lon[places]),
             "lat": torch.from_numpy(self.lat[places]),
-            "time": _of_views(time, timestamps),
-            "season": _of_views(seasons, timestamps),
+            "time": of_views(time, timestamps),
+            "season": of_views(seasons, timestamps),
+            **self._other_times(samples, timestamps),
+            **{name: entry(v[places], timestamps) for name, v in self.extras.items()},
+        }
+
+    def _other_times(
+        self, samples: NDArray[np.int64], timestamps: NDArray[np.int32] | None
+    ) -> dict[str, Any]:
+        """Dates of the modalities that have as many as the first, or a single one."""
+        others = [name for name in self.modalities if name != self._first]
+        return {
+            f"time_{name}": of_views(
+                self.sources[name].columns.time[self.rows_of(name, samples)], timestamps
+            )
+            for name in others
+            if self.modalities[name].timestamps in (1, self.timestamps)
         }
 
     def _describe_one(self, sample: int, timestamps: NDArray[np.int32] | None) -> dict[str, Any]:
-        many = self.describe(np.array([sample]), timestamps)
-        one = {name: many[name][0].item() for name in ("index", "lon", "lat")}
-        times = {
-            name: [view[0] for view in many[name]] if timestamps is not None else many[name][0]
-            for name in ("time", "season")
-        }
-        return {"key": many["key"][0]} | one | times
+        return sample_of(self.describe(np.array([sample]), timestamps), 0)
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """One sample as a dict; see DataLoader for the names. Views by `reference`."""
@@ -474,20 +521,3 @@ def _by_cpu(
 
 _FOUND_AGAIN = ("keys", "number_of", "fingerprint", "borders", "_seasons")
 """Attributes that are derived from others."""
-
-
-def _texts(keys: NDArray[np.bytes_]) -> list[str]:
-    """Keys as text."""
-    try:
-        return list(keys.astype(str).tolist())  # ASCII, at once
-    except UnicodeDecodeError:
-        return [key.decode() for key in keys.tolist()]
-
-
-def _of_views(values: NDArray[np.int64], timestamps: NDArray[np.int32] | None) -> Any:
-    """Entries ``[B]`` (or ``[B, T]`` for all) of ``[B, T]`` for each view; all without views."""
-    if timestamps is None:
-        return torch.from_numpy(values.copy())
-    rows = np.arange(len(values))
-    picked = [values.copy() if (t < 0).any() else values[rows, t] for t in timestamps.T]
-    return [torch.from_numpy(p) for p in picked]

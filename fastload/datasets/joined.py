@@ -44,7 +44,10 @@ class Concatenation(Dataset):
             rows[name] = np.concatenate(
                 [d.rows_of(name, _all(d)) + start[id(d.sources[name])] for d in datasets]
             )
-        super().__init__(sources, first.recipe, first.statistics, first.seed, rows)
+        extras = {
+            name: np.concatenate([d.extras[name] for d in datasets]) for name in first.extras
+        }
+        super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras)
         self.parts = tuple(datasets)
         starts = _starts(d.numbers for d in datasets)
         self.ids = np.concatenate(
@@ -167,6 +170,8 @@ def _agree(datasets: Sequence[Dataset]) -> None:
             raise ValueError(
                 f"concat: modalities differ: {list(first.modalities)} and {list(other.modalities)}"
             )
+        if set(other.extras) != set(first.extras):
+            raise ValueError(f"concat: columns differ: {[*first.extras]} and {[*other.extras]}")
         if other.recipe != first.recipe:
             raise ValueError("concat: the recipes differ; use with_recipe to give all the same")
         for name in first.scalings:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.bands import Shown, names_of
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
@@ -27,11 +28,21 @@ class Modality:
     band_names: tuple[str, ...]
     fill_value: float | None = None
     """What a pixel holds where nothing was seen, as far as the layout says."""
+    picked: tuple[int, ...] | None = None
+    """Where each band stands among the stored ones; None where all are shown as they are stored."""
+    stored_bands: int | None = None
+    """How many bands are stored, where some are picked."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """``(T, C, H, W)``."""
         return self.timestamps, self.bands, self.height, self.width
+
+    @property
+    def shown(self) -> Shown:
+        """The bands, as statistics look theirs up."""
+        names = names_of(self.name, self.band_names, self.bands)
+        return Shown(self.bands, names, self.picked, self.stored_bands or self.bands)
 
     @property
     def plane_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """A source of zarr groups in zips, ``[T, C, H, W]`` each, that lie in the tars of a store."""
 
+import threading
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.bands import names_of, pick
 from fastload.datasets.cells import count_cells, fill_cells
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality
 from fastload.profile import Stages
@@ -28,33 +30,48 @@ class ZarrSource(ChunkedSource):
         store: holds the tars.
         index: of them.
         check_crc: compare each chunk read with the CRC-32 of its zip directory.
+        bands: names of the bands to show, in this order; all as stored by default. A chunk that
+            holds others too is decoded whole, on the host.
 
     Raises:
         DataError: where the samples differ in shape or dtype.
+        ValueError: lists the names, where one of `bands` is unknown.
     """
 
-    def __init__(self, name: str, store: Store, index: Index, check_crc: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        index: Index,
+        check_crc: bool,
+        bands: Sequence[str] | None = None,
+    ) -> None:
         self.store, self.index, self.check_crc = store, index, check_crc
         self.files = [shard.name for shard in index.shards]
         self.sizes = np.array([shard.size for shard in index.shards], np.int64)
         self.largest = max(shard.largest for shard in index.shards)
         self.specs = [specs_of(layout)["bands"] for layout in index.layouts]
         self.chunks_a_timestamp = max(int(np.prod(spec.grid[1:])) for spec in self.specs)
-        self.modality = self._modality(name)
+        self.modality = self._modality(name, bands)
         T = self.modality.timestamps
         self.columns = Columns(
             index.key, index.lon, index.lat, index.time[:, :T], index.cloud[:, :T], index.shard
         )
 
-    def _modality(self, name: str) -> Modality:
+    def _modality(self, name: str, asked: Sequence[str] | None) -> Modality:
         shapes = {(spec.shape, spec.dtype.str) for spec in self.specs}
         if len(shapes) != 1:
             reason = f"samples differ in shape or dtype: {sorted(shapes)}"
             raise DataError(self.store.place, "", -1, reason)
         spec = self.specs[0]
         T, C, H, W = spec.shape
-        names = tuple(band_names(self.index.layouts[0]))
-        return Modality(name, T, C, H, W, spec.dtype, names, float(spec.fill_value))
+        names, fill = tuple(band_names(self.index.layouts[0])), float(spec.fill_value)
+        known = names_of(name, names, C)
+        picked = pick(asked, known, f"{name} in {self.store.place}")
+        if picked is None:
+            return Modality(name, T, C, H, W, spec.dtype, names, fill)
+        shown = tuple(known[i] for i in picked)
+        return Modality(name, T, len(picked), H, W, spec.dtype, shown, fill, picked, C)
 
     def spec(self, sample: int) -> ArraySpec:
         """Array header of a sample."""
@@ -93,10 +110,17 @@ class ZarrSource(ChunkedSource):
         spec, places = self.specs[layout], self.index.chunks
         depth, each = spec.chunks[0], int(np.prod(spec.grid[1:]))
         plain = spec.whole_timestamps and spec.disk_dtype.isnative and spec.codec.name == "blosc"
+        plain = plain and self.modality.picked is None  # a device knows whole timestamps only
         rows = np.empty(count_cells(wanted, depth) * each, CHUNK)
         first = self.index.first[samples]
         fill_cells(wanted, depth, each, slots, first, places, layout, plain, rows)
-        return rows
+        return rows if self.modality.picked is None else rows[self._shows(spec, rows["cell"])]
+
+    def _shows(self, spec: ArraySpec, cell: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which cells ``[n]`` of the grid hold a band that is picked."""
+        groups = np.zeros(spec.grid[1], bool)
+        groups[[band // spec.chunks[1] for band in self.modality.picked or ()]] = True
+        return groups[cell // int(np.prod(spec.grid[2:])) % spec.grid[1]]
 
     def decode(
         self,
@@ -108,16 +132,16 @@ class ZarrSource(ChunkedSource):
         stages: Stages,
     ) -> None:
         """See `ChunkedSource.decode`."""
-        spec = self.spec(sample)
+        spec, picked = self.spec(sample), self.modality.picked
         for row, packed in zip(rows, data, strict=True):
             try:
                 content = self._checked(row, packed, stages)
                 start = perf_counter()
                 if spec.whole_timestamps:
                     target = out[timestamps.index(int(row["timestamp"]))]
-                    _decode_timestamp(spec, content, target)
+                    _decode_timestamp(spec, content, target, picked)
                 else:
-                    _decode_part(spec, int(row["cell"]), content, timestamps, out)
+                    _decode_part(spec, int(row["cell"]), content, timestamps, out, picked)
                 stages.decode += perf_counter() - start
             except ValueError as error:
                 raise self.error(sample, row, str(error)) from error
@@ -151,12 +175,33 @@ class ZarrSource(ChunkedSource):
         return kind(path, f"{key}.zarr.zip/{name}", int(row["offset"]), text)
 
 
-def _decode_timestamp(spec: ArraySpec, content: Any, out: NDArray[Any]) -> None:
-    """Decode a chunk that is one whole timestamp straight to where it belongs."""
+class _Scratch(threading.local):
+    """A thread's own memory for bands of which some are shown."""
+
+    memory = np.empty(0, np.uint8)
+
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """So many bytes, until the thread asks again."""
+        if len(self.memory) < nbytes:
+            self.memory = np.empty(nbytes, np.uint8)
+        return self.memory[:nbytes]
+
+
+_SCRATCH = _Scratch()
+
+
+def _decode_timestamp(
+    spec: ArraySpec, content: Any, out: NDArray[Any], picked: Sequence[int] | None
+) -> None:
+    """Decode a chunk that is one whole timestamp straight to where it belongs, if all of it is."""
     if content is None:
         out[...] = spec.fill_value if spec.disk_dtype.isnative else _swapped(spec)
-    else:
+    elif picked is None:
         spec.codec.decode(content, out.reshape(-1).view(np.uint8))
+    else:
+        whole = _SCRATCH.take(spec.chunk_bytes)
+        spec.codec.decode(content, whole)
+        np.take(whole.view(spec.dtype).reshape(spec.shape[1:]), picked, 0, out, "clip")
 
 
 def _swapped(spec: ArraySpec) -> Any:
@@ -165,7 +210,12 @@ def _swapped(spec: ArraySpec) -> Any:
 
 
 def _decode_part(
-    spec: ArraySpec, cell: int, content: Any, timestamps: Sequence[int], out: NDArray[Any]
+    spec: ArraySpec,
+    cell: int,
+    content: Any,
+    timestamps: Sequence[int],
+    out: NDArray[Any],
+    picked: Sequence[int] | None,
 ) -> None:
     """Decode a chunk of any grid and spread it over the timestamps that it holds part of."""
     if content is None:
@@ -177,8 +227,12 @@ def _decode_part(
         chunk = buffer.view(spec.dtype).reshape(spec.chunks, order=spec.order)
     grid = np.unravel_index(cell, spec.grid)
     starts = [int(g) * c for g, c in zip(grid, spec.chunks, strict=True)]
-    box = tuple(slice(s, s + c) for s, c in zip(starts[1:], spec.chunks[1:], strict=True))
+    box = tuple(slice(s, s + c) for s, c in zip(starts[2:], spec.chunks[2:], strict=True))
+    bands = range(spec.shape[1]) if picked is None else picked
+    shown = [(c, b - starts[1]) for c, b in enumerate(bands) if 0 <= b - starts[1] < spec.chunks[1]]
     for j, t in enumerate(timestamps):
-        if 0 <= t - starts[0] < spec.chunks[0]:
-            target = out[j][box]
-            target[...] = chunk[t - starts[0]][tuple(slice(0, n) for n in target.shape)]
+        if not 0 <= t - starts[0] < spec.chunks[0]:
+            continue
+        for c, b in shown:
+            target = out[j, c][box]
+            target[...] = chunk[t - starts[0], b][: target.shape[0], : target.shape[1]]

@@ -39,8 +39,11 @@ class TestZarr(ChunkedSourceTests):
 
         return shardmaker.write(root, make=sample)
 
+    bands: tuple[str, ...] | None = None
+    """Those that are shown."""
+
     def open(self, root: Path) -> ZarrSource:
-        source = SSL4EOS12(root, progress=False).sources["S2L1C"]
+        source = SSL4EOS12(root, bands=self.bands, progress=False).sources["S2L1C"]
         assert isinstance(source, ZarrSource)
         return source
 
@@ -109,6 +112,42 @@ class TestZarrHoles(TestZarr):
         for i, key in enumerate(shardmaker.KEYS):
             out[i, int(key) % 4] = -7
         return out
+
+
+class TestZarrBands(TestZarr):
+    """A choice of bands, in another order: the host decodes all of a chunk."""
+
+    frames = OTHER
+    bands = ("B02", "B00")
+
+    def expected(self) -> Pixels:
+        return super().expected()[:, :, [2, 0]]
+
+
+class TestZarrGridBands(TestZarrBands):
+    """Of chunks of some bands each, those without a chosen one are not read."""
+
+    def options(self, number: int) -> dict[str, Any]:
+        return {"chunks": (3, 2, 16, 24)}
+
+
+class TestZarrMixedBands(TestZarrBands, TestZarrMixed):
+    """A choice where samples differ in how they are stored, and chunks hold one band each."""
+
+    bands = ("B01",)
+
+    def options(self, number: int) -> dict[str, Any]:
+        return ({}, {"chunks": (1, 1, 24, 24)}, {"compressor": None})[number % 3]
+
+    def expected(self) -> Pixels:
+        return TestZarrMixed.expected(self)[:, :, [1]]
+
+
+class TestZarrHolesBands(TestZarrBands, TestZarrHoles):
+    """A choice of big-endian pixels, some of them fill value."""
+
+    def expected(self) -> Pixels:
+        return TestZarrHoles.expected(self)[:, :, [2, 0]]
 
 
 def test_every_layout_has_a_suite() -> None:

@@ -80,6 +80,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     out = capsys.readouterr().out
     assert "index" in out
+    assert "stats" in out
     assert "synth" in out
 
 

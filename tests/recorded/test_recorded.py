@@ -38,6 +38,8 @@ def assert_recorded(epochs: Any, recorded: Any, case: str) -> None:
     assert [len(epoch) for epoch in epochs] == [len(epoch) for epoch in recorded]
     for e, (mine, theirs) in enumerate(zip(epochs, recorded, strict=True)):
         for b, (batch, expected) in enumerate(zip(mine, theirs, strict=True)):
+            # Dates of the other modalities came after the record was made.
+            batch = {path: text for path, text in batch.items() if not path.startswith("time_")}
             assert list(batch) == list(expected), f"epoch {e}, batch {b}"
             for path, text in batch.items():
                 said = (compared(case, path, t) for t in (text, expected[path]))

@@ -143,7 +143,13 @@ class DeviceTarget:
                 others = part.chunks.rows["codec"] != FRAME
                 slots = np.unique(part.chunks.rows["slot"][others]).tolist() if others.any() else ()
                 if slots:
-                    self._say(f"{name} has chunks that are no Blosc frames, decoded on the CPU")
+                    some = self.dataset.modalities[name].picked is not None
+                    what = (
+                        "shows a choice of its bands"
+                        if some
+                        else "has chunks that are no Blosc frames"
+                    )
+                    self._say(f"{name} {what}, decoded on the CPU")
             for slot in slots:
                 found.setdefault(slot, set()).add(name)
         return found
