@@ -11,14 +11,13 @@ import torch
 import torch.utils.data
 from numpy.typing import NDArray
 
-import fastload_kernels.reference
 from fastload.datasets.source import Modality, Source
 from fastload.dtypes import TORCH
 from fastload.profile import Stages
-from fastload.recipe import Recipe
+from fastload.recipe import Recipe, mask_of
 from fastload.seasons import season
 from fastload.statistics import Statistics
-from fastload_kernels import Scaling, draw, draw_bands
+from fastload_kernels import Scaling, draw, draw_bands, reference
 
 
 class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -216,14 +215,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         ids = np.array([sample])
         params = self.draw(ids, self.seed, self.epoch)[0]
         keep = self.keep(ids, self.seed, self.epoch)
-        views: dict[str, Any] = {name: [] for name in self.modalities}
-        for name in self.modalities:
-            kept = keep[name]
+        views: dict[str, Any] = {}
+        for name, m in self.modalities.items():
+            kept, views[name], masks = keep[name], [], list[torch.Tensor]()
             for v, view in enumerate(self.recipe.views):
                 t = int(params[v]["timestamp"])
                 source = self.read(name, sample, self.stored_timestamps(name, t))
                 planes = [
-                    fastload_kernels.reference.apply(
+                    reference.apply(
                         image,
                         params[v],
                         view,
@@ -234,6 +233,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 ]
                 stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
                 views[name].append(stacked.to(TORCH[self.recipe.dtype]))
+                seen = self.scalings[name].seen(params[v], view, None)
+                valid = [reference.valid(image, *seen[:2], m.fill_value) for image in source]
+                masks.append(torch.from_numpy(np.stack(valid) if t < 0 else valid[0].copy()))
+            if self.recipe.mask:
+                views[mask_of(name)] = masks
         return views | self._describe_one(sample, params["timestamp"][None])
 
     def slots(self, modality: str) -> list[tuple[int, ...]]:
@@ -248,6 +252,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             shape = (h, w, m.bands) if last else (m.bands, h, w)
             shapes.append((m.timestamps, *shape) if view.timestamp == "all" else shape)
         return shapes
+
+    def mask_slots(self, modality: str) -> list[tuple[int, ...]]:
+        """Shape of one sample's share of each of a modality's masks; none where none is wanted."""
+        if self.recipe is None or not self.recipe.mask:
+            return []
+        T = self.modalities[modality].timestamps
+        views = self.recipe.views
+        return [(T, *v.shape) if v.timestamp == "all" else v.shape for v in views]
 
     def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
         """Which timestamps of a modality a view needs: all for -1; a single one serves for any."""

@@ -12,7 +12,7 @@ from fastload.statistics import STATISTICS, Statistics, statistics
 from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
 
-BANDS = {"S2L1C": 13, "S2L2A": 12, "S2RGB": 3, "S1GRD": 2}
+BANDS = {"S2L1C": 13, "S2L2A": 12, "S2RGB": 3, "S1GRD": 2, "NDVI": 1, "DEM": 1}
 
 # --- statistics ---
 
