@@ -201,7 +201,7 @@ class DeviceState:
         if counts is not None and self.counts is not None:
             self.counts += counts.sum(dim=0)
             if samples is not None and self.shown.watches(name):
-                self._watch(name, samples, counts[:, :2].view(B, -1).sum(dim=1))
+                self._watch(name, samples, counts[:, :2].reshape(B, -1).sum(dim=1))
 
     def _watch(self, name: str, samples: NDArray[np.int64], bad: torch.Tensor) -> None:
         """Enqueue a look at how many bad pixels each sample shows."""
