@@ -27,6 +27,7 @@ from fastload.plan import Plan, Step
 from fastload.position import Position
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
+from fastload.recipe import mask_of
 from fastload.samplers import PlanSampler, UserBatches
 
 DEFAULT_PREFETCH = 2
@@ -80,8 +81,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         error_report: file that gets a JSON line per unreadable sample; in the cache by default.
         shuffle_window: number of shards that are mixed at a time, for stores where random access is
             dear; 0 is a full permutation.
-        count_pixels: on a GPU, count how many pixels of the views show NaN, infinity or no data; it
-            costs a part of the views' time.
+        count_pixels: count how many pixels of the views show NaN, infinity or no data, and warn of
+            the first sample that shows NaN or infinity without a `fill` in its radiometry. On a GPU
+            it costs a part of the views' time.
         device_cache: bytes of GPU memory that may keep decoded samples, with all their dates, from
             one epoch to the next. Their views are drawn and made there, and nothing is read.
 
@@ -397,7 +399,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _delivered(self, batch: dict[str, Any]) -> Any:
         if self.device.type not in ("cpu", "cuda"):  # an engine has no part in these
-            batch = moved(batch, self._data.modalities, self.device)
+            names = (n for m in self._data.modalities for n in (m, mask_of(m)) if n in batch)
+            batch = moved(batch, names, self.device)
         out: Any = batch
         if self.collate_fn is not torch.utils.data.default_collate:
             out = self.collate_fn([sample_of(batch, b) for b in range(len(batch["key"]))])
@@ -439,9 +442,11 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         - `errors`, `replaced`: unreadable samples, and how many of them were replaced;
           `error_report`: the file that lists them.
         - `verdict`: one line on what limits the run; `engine`, `workers`: what did the work.
-        - On a GPU `device_bytes`: its memory for the cache and for the largest batch in the making;
-          `pixels`: how many pixels of the views show NaN, infinity or no data. Reading these waits
-          for the GPU.
+        - `pixels`: how many pixels of the views, over all bands that are kept, show NaN, infinity
+          or no data (`nan`, `infinite`, `no_data`), by the source pixel nearest to each; of samples
+          that were finished. Not there with ``count_pixels=False``.
+        - On a GPU `device_bytes`: its memory for the cache and for the largest batch in the making.
+          Reading this and `pixels` waits for the GPU.
         """
         self._need_fast("stats")
         return self.profile.summary() | {

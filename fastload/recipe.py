@@ -1,7 +1,8 @@
 """What a training method wants to see: views and radiometry, as frozen data without code."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,61 +17,94 @@ OutputType = Literal["float32", "float16", "bfloat16"]
 
 @dataclass(frozen=True)
 class Radiometry:
-    """A named way from the numbers on disk to the numbers that a network sees."""
+    """A named way from the numbers on disk to the numbers that a network sees.
 
-    kind: Literal["reflectance", "standardise", "two_sigma", "quantile"]
+    `fill` is for pixels that are NaN or infinite: they take this value, in units of the result,
+    after the radiometry and before all else, so that nothing spreads from them. Without it infinity
+    is clipped where the radiometry clips, and is NaN elsewhere; NaN spreads to what is resampled,
+    blurred or averaged with it, as `fastload_kernels.reference` says. Pixels that hold the
+    modality's no-data value (0 in Sentinel-2) are numbers like any other here; `Recipe.mask` tells
+    where they are.
+    """
+
+    kind: Literal["reflectance", "standardise", "two_sigma", "quantile", "identity"]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    fill: float | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.fill is not None and not math.isfinite(self.fill):
+            raise ValueError(f"Radiometry.fill must be a finite number or None, got {self.fill}")
+
     @classmethod
-    def reflectance(cls) -> "Radiometry":
+    def reflectance(cls, *, fill: float | None = None) -> "Radiometry":
         """Sentinel-2 top- or bottom-of-atmosphere reflectance: DN / 10000, clipped to [0, 1]."""
-        return cls("reflectance")
+        return cls("reflectance", fill=fill)
 
     @classmethod
     def standardise(
         cls,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        *,
+        fill: float | None = None,
     ) -> "Radiometry":
         """(x - mean) / std per band: of the dataset's statistics, or of numbers of your own.
 
         Args:
             mean: one for all bands, or one for each that the modality shows, in the units on disk.
             std: the same; above 0.
+            fill: see `Radiometry`.
 
         Raises:
             ValueError: where only one is given, or a number is none to divide by.
         """
         if mean is None and std is None:
-            return cls("standardise")
+            return cls("standardise", fill=fill)
         if mean is None or std is None:
             raise ValueError(f"radiometry 'standardise': mean and std go together, {mean=} {std=}")
         means, stds = _own("mean", mean), _own("std", std)
         if min(stds) <= 0:
             raise ValueError(f"radiometry 'standardise': std must be above 0, got {stds}")
-        return cls("standardise", mean=means, std=stds)
+        return cls("standardise", fill=fill, mean=means, std=stds)
 
     @classmethod
-    def two_sigma(cls) -> "Radiometry":
+    def two_sigma(cls, *, fill: float | None = None) -> "Radiometry":
         """Mean - 2 std to mean + 2 std per band, to [0, 1], clipped."""
-        return cls("two_sigma")
+        return cls("two_sigma", fill=fill)
 
     @classmethod
     def quantile(
-        cls, low: float | tuple[float, ...], high: float | tuple[float, ...]
+        cls,
+        low: float | tuple[float, ...],
+        high: float | tuple[float, ...],
+        *,
+        fill: float | None = None,
     ) -> "Radiometry":
         """Given limits (one, or one a band) to [0, 1], clipped."""
         lows = low if isinstance(low, tuple) else (float(low),)
         highs = high if isinstance(high, tuple) else (float(high),)
-        return cls("quantile", lows, highs)
+        return cls("quantile", lows, highs, fill)
+
+    @classmethod
+    def identity(cls, *, fill: float | None = None) -> "Radiometry":
+        """Labels and masks: pixels pass as they are, for any modality.
+
+        They share the crop, flips and turns of the other modalities. Colours (brightness, contrast,
+        gray, blur, solarize, dropped bands) leave them alone, and they are resampled by nearest
+        whatever the view says, so that class numbers stay class numbers. The output has the
+        recipe's dtype: float32 holds whole numbers up to 2**24 exactly, float16 up to 2048,
+        bfloat16 up to 256.
+        """
+        return cls("identity", fill=fill)
 
     @property
     def unit_range(self) -> bool:
-        """Whether the result is clipped to [0, 1]."""
-        return self.kind != "standardise"
+        """Whether the result is in [0, 1]."""
+        inside = self.fill is None or 0 <= self.fill <= 1
+        return self.kind not in ("standardise", "identity") and inside
 
     def scaling(
         self, modality: str, bands: int, statistics: Statistics, shown: Shown | None = None
@@ -80,6 +114,13 @@ class Radiometry:
         Raises:
             ValueError: where the kind has no meaning for the modality, or statistics are missing.
         """
+        if self.kind == "identity":
+            return Scaling.make(0, 1, bands=bands, fill=self.fill, labels=True)
+        return replace(self._amounts(modality, bands, statistics, shown), fill=self.fill)
+
+    def _amounts(
+        self, modality: str, bands: int, statistics: Statistics, shown: Shown | None
+    ) -> Scaling:
         if self.kind == "reflectance":
             if modality not in ("S2L1C", "S2L2A"):
                 raise ValueError(
@@ -128,20 +169,38 @@ def _paired(
     return low * (n // len(low)), high * (n // len(high))
 
 
+def mask_of(modality: str) -> str:
+    """The name of a modality's masks in a batch."""
+    return f"{modality}_mask"
+
+
+def holds_classes(modality: str) -> bool:
+    """Whether a modality's pixels are class numbers: LULC, arrays of clouds and of ESRI's map."""
+    return modality in ("LULC", "cloud_mask") or modality.endswith(
+        ("/cloud_mask", "/esri_original")
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Views and radiometry.
 
     The loader yields, for each modality, a list with one tensor per view: ``[B, C, h, w]``, or
-    ``[B, T, C, h, w]`` for a view of all timestamps.
+    ``[B, T, C, h, w]`` for a view of all timestamps. With `mask` it also yields
+    ``{modality}_mask``, a list of bool ``[B, h, w]`` or ``[B, T, h, w]``.
     """
 
     views: tuple[View, ...]
     radiometry: Radiometry | Mapping[str, Radiometry]
-    """One for all modalities, or one by modality name."""
+    """One for all modalities, or one by modality name. Where one is for all, modalities of class
+    numbers (see `holds_classes`) take `identity` all the same, as in the published code."""
     dtype: OutputType = "float32"
     channels_last: bool = False
     """Store each view so that bands are the fastest axis (torch.channels_last)."""
+    mask: bool = False
+    """Also tell where each view shows what was seen: True where in every band, dropped ones too,
+    the nearest source pixel (the tap with the largest weight) is finite and not the modality's
+    no-data value. Neither a fill nor the spreading of NaN changes it."""
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -153,9 +212,11 @@ class Recipe:
             if isinstance(self.radiometry, Radiometry)
             else list(self.radiometry.values())
         )
-        if any(view.solarize for view in self.views) and not all(k.unit_range for k in kinds):
+        coloured = [k for k in kinds if k.kind != "identity"]
+        if any(view.solarize for view in self.views) and not all(k.unit_range for k in coloured):
             raise ValueError(
-                "Recipe.views: solarize is defined on [0, 1]; choose a radiometry that clips to it"
+                "Recipe.views: solarize is defined on [0, 1]; choose a radiometry that clips to "
+                "it, and a fill within it"
             )
 
     def radiometry_of(self, modality: str) -> Radiometry:
@@ -165,7 +226,7 @@ class Recipe:
             ValueError: where the recipe names none for it.
         """
         if isinstance(self.radiometry, Radiometry):
-            return self.radiometry
+            return Radiometry.identity() if holds_classes(modality) else self.radiometry
         if modality not in self.radiometry:
             raise ValueError(
                 f"the recipe has no radiometry for {modality}, only for {list(self.radiometry)}"

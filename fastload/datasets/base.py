@@ -12,20 +12,17 @@ import torch
 import torch.utils.data
 from numpy.typing import ArrayLike, NDArray
 
-import fastload_kernels.cpu
-import fastload_kernels.reference
 from fastload.datasets import choose
-from fastload.datasets.draws import Draw, Drawn, torchs
+from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
+from fastload.datasets.item import Render, by_cpu, by_reference, item
 from fastload.datasets.labels import labelled
 from fastload.datasets.source import Modality, Source
-from fastload.delivery import sample_of
-from fastload.dtypes import TORCH
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
-from fastload_kernels import Scaling, View, draw, draw_bands
+from fastload_kernels import Scaling, draw, draw_bands
 from fastload_kernels.view import draw_timestamps
 
 
@@ -432,57 +429,24 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             if self.modalities[name].timestamps in (1, self.timestamps)
         }
 
-    def _describe_one(self, sample: int, timestamps: NDArray[np.int32] | None) -> dict[str, Any]:
-        return sample_of(self.describe(np.array([sample]), timestamps), 0)
-
     def __getitem__(self, sample: int) -> dict[str, Any]:
         """One sample as a dict; see DataLoader for the names. Views by `reference`."""
-        return self._items([sample], fastload_kernels.reference.apply)[0]
+        return self._items([sample], by_reference)[0]
 
     def __getitems__(self, samples: Sequence[int]) -> list[dict[str, Any]]:
         """Some samples, for torch's own loader. Views by `cpu`, which is faster."""
         if type(self).__getitem__ is not Dataset.__getitem__:
             return [self[sample] for sample in samples]
-        return self._items(samples, _by_cpu)
+        return self._items(samples, by_cpu)
 
-    def _items(self, samples: Sequence[int], render: Any) -> list[dict[str, Any]]:
-        pinned = None if self.epoch is None else Draw(self.seed, self.epoch)
-        return [
-            self._item(sample, sample.draw if isinstance(sample, Drawn) else pinned, render)
-            for sample in samples
-        ]
-
-    def _item(self, item: int, drawn: Draw | None, render: Any) -> dict[str, Any]:
-        item = range(len(self))[index(item)]
-        epoch = 0 if drawn is None else drawn.epoch
-        sample = int(self.in_epoch(epoch, np.array([item]))[0])
-        if self.recipe is None:
-            raw = {name: torch.from_numpy(self.read(name, sample)) for name in self.modalities}
-            return raw | self._describe_one(sample, None)
-        draw, ids = drawn or torchs(), np.array([sample])
-        params = self.draw(ids, draw.seed, draw.epoch)[0]
-        keep = self.keep(ids, draw.seed, draw.epoch)
-        views = {name: self._views(name, sample, params, keep[name], render) for name in keep}
-        return views | self._describe_one(sample, params["timestamp"][None])
-
-    def _views(
-        self,
-        name: str,
-        sample: int,
-        params: NDArray[np.void],
-        keep: NDArray[np.uint8] | None,
-        render: Any,
-    ) -> list[torch.Tensor]:
-        """A modality's views of one sample."""
-        assert self.recipe is not None
+    def _items(self, samples: Sequence[int], render: Render) -> list[dict[str, Any]]:
         out = []
-        for v, view in enumerate(self.recipe.views):
-            t, kept = int(params[v]["timestamp"]), None if keep is None else keep[0, v]
-            source = self.read(name, sample, self.stored_timestamps(name, t))
-            scaling = self.scalings[name]
-            planes = [render(image, params[v], view, scaling, kept) for image in source]
-            stacked = torch.from_numpy(np.stack(planes) if t < 0 else planes[0].copy())
-            out.append(stacked.to(TORCH[self.recipe.dtype]))
+        for number in samples:
+            pinned = None if self.epoch is None else Draw(self.seed, self.epoch)
+            drawn = number.draw if isinstance(number, Drawn) else pinned
+            at = np.array([range(len(self))[index(number)]])
+            [sample] = self.in_epoch(0 if drawn is None else drawn.epoch, at)
+            out.append(item(self, int(sample), drawn, render))
         return out
 
     def slots(self, modality: str) -> list[tuple[int, ...]]:
@@ -498,25 +462,20 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             shapes.append((m.timestamps, *shape) if view.timestamp == "all" else shape)
         return shapes
 
+    def mask_slots(self, modality: str) -> list[tuple[int, ...]]:
+        """Shape of one sample's share of each of a modality's masks; none where none is wanted."""
+        if self.recipe is None or not self.recipe.mask:
+            return []
+        T = self.modalities[modality].timestamps
+        views = self.recipe.views
+        return [(T, *v.shape) if v.timestamp == "all" else v.shape for v in views]
+
     def stored_timestamps(self, modality: str, timestamp: int) -> Sequence[int]:
         """Which timestamps of a modality a view needs: all for -1; a single one serves for any."""
         T = self.modalities[modality].timestamps
         if timestamp < 0:
             return range(T)
         return (timestamp if T > 1 else 0,)
-
-
-def _by_cpu(
-    source: NDArray[Any],
-    params: np.void,
-    view: View,
-    scaling: Scaling,
-    keep: NDArray[np.uint8] | None,
-) -> NDArray[np.float32]:
-    """As `reference.apply`, by the fast kernel."""
-    out = np.empty((len(source), *view.shape), np.float32)
-    fastload_kernels.cpu.apply(source, params, view, scaling, keep, out)
-    return out
 
 
 _FOUND_AGAIN = ("keys", "number_of", "fingerprint", "borders", "_seasons")

@@ -44,9 +44,7 @@ class Concatenation(Dataset):
             rows[name] = np.concatenate(
                 [d.rows_of(name, _all(d)) + start[id(d.sources[name])] for d in datasets]
             )
-        extras = {
-            name: np.concatenate([d.extras[name] for d in datasets]) for name in first.extras
-        }
+        extras = {name: np.concatenate([d.extras[name] for d in datasets]) for name in first.extras}
         super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras)
         self.parts = tuple(datasets)
         starts = _starts(d.numbers for d in datasets)

@@ -16,8 +16,10 @@ from fastload.engines import HostLoad, Options
 from fastload.engines.assembler import Repair
 from fastload.engines.batch import Request, draw
 from fastload.engines.memory import Buffer, Pinned, PinnedBuffer, Pool, Scratch
+from fastload.engines.shown import Shown
 from fastload.engines.workers import Task, Workers
 from fastload.profile import Profile, Stages
+from fastload.recipe import mask_of
 from fastload.storage.errors import DataError
 
 
@@ -26,6 +28,7 @@ class Filling:
     """A batch whose slots are being filled; see `Pending`."""
 
     profile: Profile
+    shown: Shown | None
     request: Request
     load: HostLoad
     buffers: dict[str, list[Buffer | PinnedBuffer]]
@@ -38,7 +41,24 @@ class Filling:
         asked = perf_counter()
         batch: dict[str, Any] = self.task.wait()
         self.profile.wait_for_consumer += max(0.0, asked - self.finished_at)
+        if self.shown is not None:
+            self.shown.say()
         return batch
+
+
+@dataclass
+class Slot:
+    """Where one sample's share of a modality goes.
+
+    Attributes:
+        views: by view its pixels, see `Dataset.slots`; or all raw ones alone.
+        masks: by view, see `Dataset.mask_slots`.
+        counts: int64 ``[3]`` that the views' counts are added to; None counts nothing.
+    """
+
+    views: list[NDArray[Any]]
+    masks: list[NDArray[np.bool_]]
+    counts: NDArray[np.int64] | None
 
 
 class HostTarget:
@@ -49,6 +69,7 @@ class HostTarget:
     def __init__(self, dataset: Dataset, options: Options) -> None:
         self.dataset, self.seed, self.profile = dataset, options.seed, options.profile
         self.repair = Repair(dataset, options)
+        self.shown = Shown(dataset) if options.count_pixels else None
         self._pool: Pool | Pinned = Pinned() if options.pinned else Pool()
         self._scratch = Scratch()
         self._bits = bits(dataset.recipe.dtype if dataset.recipe else None)
@@ -60,7 +81,7 @@ class HostTarget:
     def make(self, request: Request, load: HostLoad, workers: Workers) -> Filling:
         """See `Target.make`: the workers take one slot each."""
         load.arrive()
-        batch = Filling(self.profile, request, load, self._allocate(request))
+        batch = Filling(self.profile, self.shown, request, load, self._allocate(request))
         batch.task = workers.share(
             len(request), lambda slot: self._fill(batch, slot), lambda: self._deliver(batch)
         )
@@ -70,20 +91,20 @@ class HostTarget:
         """See `Target.drain`: nothing outlives the workers."""
 
     def summary(self) -> dict[str, Any]:
-        """See `Target.summary`: nothing of its own."""
-        return {}
+        """See `Target.summary`: what the views show of pixels that are no numbers."""
+        return {} if self.shown is None else {"pixels": self.shown.summary()}
 
     def _allocate(self, request: Request) -> dict[str, list[Buffer | PinnedBuffer]]:
         """Memory that the slots are filled in."""
-        return {
-            name: [
-                self._pool.take(
-                    (len(request), *shape), m.dtype if request.params is None else self._bits
-                )
-                for shape in self.dataset.slots(name)
-            ]
-            for name, m in self.dataset.modalities.items()
-        }
+        out, B = dict[str, list[Buffer | PinnedBuffer]](), len(request)
+        for name, m in self.dataset.modalities.items():
+            dtype = m.dtype if request.params is None else self._bits
+            shapes = self.dataset.slots(name)
+            out[name] = [self._pool.take((B, *shape), dtype) for shape in shapes]
+            if masks := self.dataset.mask_slots(name):
+                bools = [self._pool.take((B, *shape), np.dtype(bool)) for shape in masks]
+                out[mask_of(name)] = bools
+        return out
 
     def _fill(self, batch: Filling, slot: int) -> None:
         """Decode and render one slot, or a sound sample in its place.
@@ -91,15 +112,20 @@ class HostTarget:
         Raises:
             DataError: where the sample cannot be had and is not to be replaced.
         """
-        stages = self.profile.stages()
+        stages, request = self.profile.stages(), batch.request
+        counts = None if self.shown is None else self.shown.counts()
         try:
-            self._render(batch.buffers, slot, batch.request, slot, batch.load, stages)
+            self._render(batch.buffers, slot, request, slot, batch.load, stages, counts)
         except DataError as error:
 
             def attempt(one: Request) -> None:
-                self._render(batch.buffers, slot, one, 0, None, stages)
+                if counts is not None:
+                    counts[:] = 0
+                self._render(batch.buffers, slot, one, 0, None, stages, counts)
 
-            self.repair.replace(batch.request, slot, error, attempt)
+            self.repair.replace(request, slot, error, attempt)
+        if self.shown is not None and counts is not None:
+            self.shown.add(counts, int(request.samples[slot]))
         stages.samples += 1
         batch.finished_at = perf_counter()
 
@@ -111,15 +137,21 @@ class HostTarget:
         slot: int,
         load: HostLoad | None,
         stages: Stages,
+        counts: NDArray[np.int64] | None,
     ) -> None:
         """Fill slot `into` of the buffers with what a slot of a request shows; without a load its
-        source reads it."""
-        for name, part in request.parts.items():
-            outs = [buffer.array[into] for buffer in buffers[name]]
+        source reads it. Adds to the modalities' counts ``[M, 3]``."""
+        for m, (name, part) in enumerate(request.parts.items()):
+            outs = Slot(
+                [buffer.array[into] for buffer in buffers[name]],
+                [buffer.array[into] for buffer in buffers.get(mask_of(name), ())],
+                None if counts is None else counts[m],
+            )
             source, row = self.dataset.sources[name], int(part.rows[slot])
             timestamps = part.timestamps(slot)
             if load is None or part.chunks is None or not isinstance(source, ChunkedSource):
-                pixels = outs[0] if request.params is None else self._pixels(name, len(timestamps))
+                raw = request.params is None
+                pixels = outs.views[0] if raw else self._pixels(name, len(timestamps))
                 source.read(row, timestamps, pixels, stages)
                 self._views(name, request, slot, timestamps, pixels, outs, stages)
                 continue
@@ -131,7 +163,7 @@ class HostTarget:
                           for i, t in enumerate(timestamps)]  # fmt: skip
             for some, shown in pieces:
                 raw = request.params is None
-                pixels = _of(outs[0], shown) if raw else self._pixels(name, len(shown))
+                pixels = _of(outs.views[0], shown) if raw else self._pixels(name, len(shown))
                 data = load.chunks(name, slot, some, stages)
                 source.decode(row, part.chunks.rows[some], data, shown, pixels, stages)
                 self._views(name, request, slot, shown, pixels, outs, stages)
@@ -149,7 +181,7 @@ class HostTarget:
         slot: int,
         timestamps: list[int],
         pixels: NDArray[Any],
-        outs: list[NDArray[Any]],
+        outs: Slot,
         stages: Stages,
     ) -> None:
         """Render what each view shows of the decoded `timestamps`, which `pixels` holds."""
@@ -157,24 +189,32 @@ class HostTarget:
         if request.params is None or recipe is None:
             return
         start = perf_counter()
-        kept = request.keep[name]
+        kept, scaling = request.keep[name], self.dataset.scalings[name]
+        nodata = self.dataset.modalities[name].fill_value
         for v, view in enumerate(recipe.views):
             params = request.params[slot, v]
             t = int(params["timestamp"])
-            planes = outs[v].view(np.uint16) if recipe.dtype != "float32" else outs[v]
+            out = outs.views[v]
+            planes = out.view(np.uint16) if recipe.dtype != "float32" else out
             for i, stored in enumerate(self.dataset.stored_timestamps(name, t)):
                 if stored not in timestamps:
                     continue
+                image = pixels[timestamps.index(stored)]
                 fastload_kernels.cpu.apply(
-                    pixels[timestamps.index(stored)],
+                    image,
                     params,
                     view,
-                    self.dataset.scalings[name],
+                    scaling,
                     None if kept is None else kept[slot, v],
                     planes[i] if t < 0 else planes,
                     dtype=recipe.dtype,
                     channels_last=recipe.channels_last,
+                    nodata=nodata,
+                    counts=outs.counts,
                 )
+                if outs.masks:
+                    mask = outs.masks[v][i] if t < 0 else outs.masks[v]
+                    fastload_kernels.cpu.mask(image, params, view, scaling, nodata, mask)
         stages.views += perf_counter() - start
 
     def _deliver(self, batch: Filling) -> dict[str, Any]:
@@ -192,11 +232,14 @@ def _of(pixels: NDArray[Any], timestamps: list[int]) -> NDArray[Any]:
 def finished(
     dataset: Dataset, request: Request, tensors: dict[str, list[torch.Tensor]]
 ) -> dict[str, Any]:
-    """The batch, of the filled tensors of each modality, see `Dataset.slots`."""
+    """The batch, of the filled tensors of each modality, see `Dataset.slots`, and masks."""
     recipe, out = dataset.recipe, dict[str, Any]()
     for name, filled in tensors.items():
         if recipe is None:
             out[name] = filled[0]
+            continue
+        if name not in dataset.modalities:
+            out[name] = filled
             continue
         # NumPy, which lacks bfloat16, holds its bits.
         views = [t.view(TORCH[recipe.dtype]) for t in filled]

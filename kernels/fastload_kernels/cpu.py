@@ -9,6 +9,7 @@ How it is fast (`fastload_kernels.reference` says what it means):
 - A gray view averages the bands' clipped source rows and carries on with a single plane.
 - Blur runs along the finished row, and vertically inside the resampling weights.
 - Flips reverse the tap tables. A transpose is done while storing.
+- All of it is for finite numbers: crops with others, which `seen` finds, are mended (`mend`).
 """
 
 from typing import Any
@@ -28,6 +29,9 @@ from fastload_kernels.lanes import (
     transposed,
     weighted,
 )
+from fastload_kernels.mend import NAN_BITS, mark, means, mended, spread
+from fastload_kernels.resample import TAPS
+from fastload_kernels.seen import NOT_FINITE, count, find, patterns_of, unsigned, valid
 from fastload_kernels.tables import fold, gaussian, rows, taps
 from fastload_kernels.view import Scaling, View
 
@@ -45,6 +49,8 @@ def apply(
     *,
     dtype: str = "float32",
     channels_last: bool = False,
+    nodata: float | None = None,
+    counts: NDArray[np.int64] | None = None,
 ) -> None:
     """Write one view of one timestamp into `out`. Releases the GIL; keeps no state.
 
@@ -53,11 +59,14 @@ def apply(
         params, view, scaling, keep: as `fastload_kernels.reference.apply`.
         out: ``[C, h, w]``, or ``[h, w, C]`` with `channels_last`; C-contiguous, float32 for
             `dtype` "float32", else uint16 that receives the bits.
+        nodata: pixel value that means nothing was seen, for the counts.
+        counts: int64 ``[3]``; `fastload_kernels.reference.count` is added to it.
 
     Raises:
         ValueError: where shapes or dtypes do not fit each other.
     """
     C = source.shape[0]
+    params, view, keep = scaling.seen(params, view, keep)
     h, w = view.shape
     expected = (h, w, C) if channels_last else (C, h, w)
     out_dtype = np.dtype(np.float32 if dtype == "float32" else np.uint16)
@@ -67,17 +76,75 @@ def apply(
         )
     if len(scaling.offset) != C:
         raise ValueError(f"scaling has {len(scaling.offset)} bands, source has {C}")
-    _view(
-        _readable(source),
-        params,
-        (scaling.offset, scaling.scale, scaling.low, scaling.high),
-        (h, w),
-        view.interpolation == "bicubic",
-        np.ones(C, np.uint8) if keep is None else keep,
-        channels_last,
-        dtype == "bfloat16",
-        out,
-    )
+    patterns, floating, has_nodata = patterns_of(source.dtype, None if counts is None else nodata)
+    readable, kept = _readable(source), np.ones(C, np.uint8) if keep is None else keep
+    numbers = scaling.offset, scaling.scale, scaling.low, scaling.high
+    how = (h, w), TAPS[view.interpolation], kept, channels_last, dtype == "bfloat16"
+    passes = scaling.labels and scaling.fill is None
+    tally = _NO_COUNTS if counts is None else counts
+    bits = unsigned(source)
+    if not _finite(
+        readable, params, numbers, how, out, bits, patterns, floating, has_nodata, passes, tally
+    ):
+        _mended(readable, params, numbers, scaling.substitutes(), how, out, NAN_BITS[dtype])
+
+
+_NO_COUNTS = np.empty(0, np.int64)
+
+
+def mask(
+    source: NDArray[np.generic],
+    params: np.void,
+    view: View,
+    scaling: Scaling,
+    nodata: float | None,
+    out: NDArray[np.bool_],
+) -> None:
+    """Write where the view shows what was seen into `out`, bool ``[h, w]``; the other arguments
+    are those of `apply`, and `fastload_kernels.reference.valid` is the definition."""
+    params, view, _ = scaling.seen(params, view, None)
+    bits, found = unsigned(source), patterns_of(source.dtype, nodata)
+    valid(bits, *found, params, TAPS[view.interpolation], out)
+
+
+@_jit
+def _finite(  # type: ignore[no-untyped-def]
+    source, params, scaling, how, out, bits, patterns, floating, has_nodata, passes, counts
+):
+    """Make the view, unless the crop has to be mended before; whether it was made."""
+    flags = np.empty(source.shape[0], np.uint8)
+    if find(bits, patterns, floating, has_nodata, params.top, params.height, flags):
+        if len(counts):
+            count(bits, patterns, flags, params, how[0], how[1], how[2], counts)
+        if not passes and (flags & NOT_FINITE).any():
+            return False
+    _view(source, params, scaling, how, np.empty(0, np.float32), out)
+    return True
+
+
+def _mended(
+    source: NDArray[Any],
+    params: np.void,
+    scaling: tuple[NDArray[np.float32], ...],
+    substitutes: tuple[NDArray[np.float32], ...],
+    how: Any,
+    out: NDArray[Any],
+    nan: Any,
+) -> None:
+    """As `apply`, for a crop that holds NaN or infinity."""
+    size, K, keep, channels_last, _ = how
+    crop, bad = mended(source, params, scaling, substitutes)
+    spoilt = bad.any()
+    some = np.empty(0, np.float32)
+    if spoilt and params["contrast"] != 1:
+        some = means(crop, bad, size, K)
+    C = len(crop)
+    as_it_is = [np.full(C, x, np.float32) for x in (0, 1, -np.inf, np.inf)]
+    inner = params.copy()
+    inner["top"] = inner["left"] = 0
+    _view(crop, inner, tuple(as_it_is), how, some, out)
+    if spoilt:
+        mark(spread(bad, size, K, params), keep, channels_last, nan, out)
 
 
 def _readable(source: NDArray[np.generic]) -> NDArray[Any]:
@@ -90,9 +157,9 @@ def _readable(source: NDArray[np.generic]) -> NDArray[Any]:
 
 
 @_jit
-def _view(  # type: ignore[no-untyped-def]
-    source, params, scaling, size, cubic, keep, channels_last, bfloat, out
-):
+def _view(source, params, scaling, how, means, out):  # type: ignore[no-untyped-def]
+    """Of finite pixels; `means` are those of the bands where contrast is not to take its own."""
+    size, K, keep, channels_last, bfloat = how
     C = source.shape[0]
     h, w = size
     transpose = params.transpose != 0
@@ -101,8 +168,8 @@ def _view(  # type: ignore[no-untyped-def]
     flip_columns = params.flip_y if transpose else params.flip_x
     half = gaussian(params.sigma)
     kernel = np.concatenate((half[:0:-1], half)).astype(np.float32)
-    first, row_weight, row_total = rows(params.height, h, cubic, flip_rows, half)
-    wide_index, wide_weight = taps(params.width, w, cubic, flip_columns)
+    first, row_weight, row_total = rows(params.height, h, K, flip_rows, half)
+    wide_index, wide_weight = taps(params.width, w, K, flip_columns)
     index = wide_index.astype(np.uint32)
     column_weight = aligned(wide_weight.size).reshape(wide_weight.shape)
     column_weight[:] = wide_weight
@@ -152,7 +219,11 @@ def _view(  # type: ignore[no-untyped-def]
                 if len(kernel) > 1:
                     at = kept_at + 4 * w * y
                     _blur_row(row, at, kernel, kernel_at, padded, padded_at)
-            gain, bias = _affine(sums, h * w, params.brightness, contrast)
+            gain, bias = params.brightness, np.float32(0)
+            if contrast != 1:
+                known = len(means) > 0
+                mean = _mean_of(means[c:last]) if known else _mean_over(sums, h * w)
+                gain, bias = _affine(mean, params.brightness, contrast)
         for y in range(h):
             row = plane[y] if staged else finished
             if plain:
@@ -234,15 +305,22 @@ def _scale(row, gain):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _affine(sums, pixels, brightness, contrast):  # type: ignore[no-untyped-def]
-    """Brightness and contrast as ``gain * y + bias``, where the mean of y is sums over pixels."""
-    if contrast == 1:
-        return brightness, np.float32(0)
+def _affine(mean, brightness, contrast):  # type: ignore[no-untyped-def]
+    """Brightness and contrast as ``gain * y + bias``, where y has that mean."""
+    return brightness * contrast, mean * brightness * (np.float32(1) - contrast)
+
+
+@_jit
+def _mean_over(sums, pixels):  # type: ignore[no-untyped-def]
     total = 0.0
     for x in range(sums.shape[0]):
         total += sums[x]
-    mean = np.float32(total / pixels) * brightness
-    return brightness * contrast, mean * (np.float32(1) - contrast)
+    return np.float32(total / pixels)
+
+
+@_jit
+def _mean_of(means):  # type: ignore[no-untyped-def]
+    return _mean_over(means, means.shape[0])
 
 
 @_jit

@@ -112,12 +112,12 @@ def near(index):  # type: ignore[no-untyped-def]
         index: int64 ``[K, w]``.
 
     Returns:
-        base int64 ``[w // LANES]`` (empty where the taps are too far apart) and relative index
-        int32 ``[K, w]``.
+        base int64 ``[w // LANES]`` (empty where the taps are too far apart, or K is 1) and relative
+        index int32 ``[K, w]``.
     """
     K, w = index.shape
     relative = aligned(K * w).view(np.int32).reshape(K, w)
-    groups = w // LANES if LANES else 0
+    groups = w // LANES if LANES and K > 1 else 0
     base = np.zeros(groups, np.int64)
     for g in range(groups):
         taps = index[:, g * LANES : (g + 1) * LANES]

@@ -1,4 +1,18 @@
-"""The definition of a view in NumPy float64: slow, obvious, and what all fast code is held to."""
+"""The definition of a view in NumPy float64: slow, obvious, and what all fast code is held to.
+
+Pixels that are NaN or infinite on disk:
+
+- With `Scaling.fill` they take that value right after the radiometry, and are pixels like others.
+- Without it, the radiometry clips infinity to its limits; where it has none, infinity becomes NaN.
+  So from here on a pixel is finite or NaN, except in labels, which pass as they are.
+- NaN spreads to every output pixel that it is a tap of, whatever the weight, zero too: of the
+  resampling, of the blur (its radius along both axes), and of gray (the mean over all bands).
+- The mean that contrast turns about is over the view's pixels that are not NaN.
+- Solarize leaves NaN. A dropped band is zero.
+- No-data, as of `count`, is a number like any other, here and for `fill`.
+"""
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +21,7 @@ from fastload_kernels.resample import blur_radius, gaussian, reflect, taps
 from fastload_kernels.view import Scaling, View
 
 Plane = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 
 def apply(
@@ -22,12 +37,13 @@ def apply(
         source: ``[C, H, W]`` pixels in the units on disk, any real dtype.
         params: one `VIEW_PARAMS` record.
         view: gives output size and interpolation; everything drawn is in `params`.
-        scaling: radiometry of the C bands.
+        scaling: radiometry of the C bands. Of labels only the geometry is obeyed, by nearest.
         keep: uint8 ``[C]``, 0 for a dropped band.
 
     Returns:
         ``[C, h, w]`` float64.
     """
+    params, view, keep = scaling.seen(params, view, keep)
     y = radiometry(source, scaling)
     top, left = params["top"], params["left"]
     y = y[:, top : top + params["height"], left : left + params["width"]]
@@ -36,7 +52,7 @@ def apply(
     y = flips(y, params)
     y = y * float(params["brightness"])
     if params["contrast"] != 1:
-        mean = y.mean(axis=(1, 2), keepdims=True)
+        mean = mean_of_finite(y)
         y = (y - mean) * float(params["contrast"]) + mean
     if params["gray"]:
         y = np.broadcast_to(y.mean(axis=0), y.shape)
@@ -49,13 +65,16 @@ def apply(
 
 
 def radiometry(source: NDArray[np.generic], scaling: Scaling) -> NDArray[np.float64]:
-    """``clip((x - offset_c) * scale_c, low_c, high_c)``; NaN stays NaN."""
+    """``clip((x - offset_c) * scale_c, low_c, high_c)``; then what is not finite, see above."""
     offset, scale, low, high = (
         field.astype(np.float64)[:, None, None]
         for field in (scaling.offset, scaling.scale, scaling.low, scaling.high)
     )
-    y: Plane = np.clip((source.astype(np.float64) - offset) * scale, low, high)
-    return y
+    x = source.astype(np.float64)
+    y: Plane = np.clip((x - offset) * scale, low, high)
+    if scaling.fill is not None:
+        return np.where(np.isfinite(x), y, scaling.fill)
+    return y if scaling.labels else np.where(np.isinf(y), np.nan, y)
 
 
 def resample(y: Plane, h: int, w: int, interpolation: str) -> Plane:
@@ -67,7 +86,14 @@ def resample(y: Plane, h: int, w: int, interpolation: str) -> Plane:
     return resampled
 
 
-def flips(y: Plane, params: np.void) -> Plane:
+def mean_of_finite(y: Plane) -> Plane:
+    """Mean ``[C, 1, 1]`` of each band over what is not NaN; 0 where nothing is."""
+    finite = ~np.isnan(y)
+    total: Plane = np.where(finite, y, 0).sum(axis=(1, 2), keepdims=True)
+    return np.asarray(total / np.maximum(finite.sum(axis=(1, 2), keepdims=True), 1))
+
+
+def flips(y: NDArray[T], params: np.void) -> NDArray[T]:
     """The element of the square's symmetry group: transpose, then flips."""
     if params["transpose"]:
         y = y.transpose(0, 2, 1)
@@ -114,16 +140,41 @@ def count(
     Returns:
         int64 ``[3]``: how many, over all bands.
     """
-    h, w = view.shape
-    at = []
-    for start, n_in, n_out in (
-        (params["top"], params["height"], h),
-        (params["left"], params["width"], w),
-    ):
-        index, weight = taps(int(n_in), n_out, view.interpolation)
-        at.append(start + index[np.arange(n_out), weight.argmax(axis=1)])
-    near = source[:, at[0][:, None], at[1]]
+    near = nearest(source, params, view)
     if keep is not None and not params["gray"]:
         near = near[keep != 0]
-    missing = 0 if nodata is None else int((near == nodata).sum())
+    missing = 0 if nodata is None else int(_equal(near, nodata).sum())
     return np.array([np.isnan(near).sum(), np.isinf(near).sum(), missing], np.int64)
+
+
+def valid(
+    source: NDArray[np.generic], params: np.void, view: View, nodata: float | None = None
+) -> NDArray[np.bool_]:
+    """Where a view shows what was seen: bool ``[h, w]``, turned and flipped as the view.
+
+    True where in every band, dropped ones too, the nearest source pixel is finite and not `nodata`.
+    Arguments as of `count`.
+    """
+    near = nearest(source, params, view)
+    seen: NDArray[np.bool_] = np.isfinite(near)
+    if nodata is not None:
+        seen &= ~_equal(near, nodata)
+    every: NDArray[np.bool_] = np.asarray(seen.all(axis=0))
+    return np.asarray(flips(every[None], params)[0])
+
+
+def _equal(near: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:
+    """Which pixels are `nodata`, as float32 has it."""
+    return np.asarray(near.astype(np.float32) == np.float32(nodata))
+
+
+def nearest(source: NDArray[np.generic], params: np.void, view: View) -> NDArray[np.generic]:
+    """The source pixels ``[C, h, w]`` nearest to each output pixel, before flips and turns."""
+    at = []
+    for start, n_in, n_out in zip(
+        (params["top"], params["left"]), (params["height"], params["width"]), view.shape,
+        strict=True,
+    ):  # fmt: skip
+        index, weight = taps(int(n_in), n_out, view.interpolation)
+        at.append(start + index[np.arange(n_out), weight.argmax(axis=1)])
+    return np.asarray(source[:, at[0][:, None], at[1]])

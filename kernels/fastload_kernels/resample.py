@@ -7,6 +7,9 @@ Plain tables in float64, shared by every backend, so that all of them mean the s
 import numpy as np
 from numpy.typing import NDArray
 
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+"""Source pixels that an output pixel is made of, along an axis, by interpolation."""
+
 Table = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 BICUBIC_A = -0.75
@@ -19,11 +22,12 @@ def taps(n_in: int, n_out: int, interpolation: str) -> Table:
     Half-pixel centres, no anti-aliasing, indices clamped to the crop.
 
     Returns:
-        index int64 and weight float64, each ``[n_out, K]``: K is 2 for bilinear, 4 for bicubic, and
-        1 where the sizes agree.
+        index int64 and weight float64, each ``[n_out, K]``: K is as `TAPS` has it, and 1 where the
+        sizes agree.
     """
-    if n_in == n_out:
-        return np.arange(n_out)[:, None], np.ones((n_out, 1))
+    if n_in == n_out or interpolation == "nearest":
+        at = np.floor((np.arange(n_out) + 0.5) * (n_in / n_out)).astype(np.int64)
+        return np.minimum(at, n_in - 1)[:, None], np.ones((n_out, 1))
     x = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
     base = np.floor(x)
     f = x - base

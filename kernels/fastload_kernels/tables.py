@@ -17,16 +17,17 @@ def _cubic(d):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def taps(n_in, n_out, cubic, flip):  # type: ignore[no-untyped-def]
-    """Source index int64 and weight float64, each ``[K, n_out]``; K is 1, 2 or 4."""
-    K = 1 if n_in == n_out else (4 if cubic else 2)
+def taps(n_in, n_out, K, flip):  # type: ignore[no-untyped-def]
+    """Source index int64 and weight float64, each ``[K, n_out]``; K is 1, 2 or 4, and 1 where the
+    sizes agree."""
+    K = 1 if n_in == n_out else K
     index = np.empty((K, n_out), np.int64)
     weight = np.empty((K, n_out), np.float64)
     scale = n_in / n_out
     for o in range(n_out):
         at = n_out - 1 - o if flip else o
         if K == 1:
-            index[0, at], weight[0, at] = o, 1.0
+            index[0, at], weight[0, at] = min(np.int64((o + 0.5) * scale), n_in - 1), 1.0
             continue
         x = (o + 0.5) * scale - 0.5
         base = np.floor(x)
@@ -39,11 +40,28 @@ def taps(n_in, n_out, cubic, flip):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def nearest(n_in, n_out, K, flip):  # type: ignore[no-untyped-def]
+    """Source index int64 ``[n_out]`` of each output's tap with the largest weight, the first of
+    equals."""
+    index, weight = taps(n_in, n_out, K, flip)
+    out = np.empty(n_out, np.int64)
+    for o in range(n_out):
+        out[o] = index[weight[:, o].argmax(), o]
+    return out
+
+
+@_jit
+def radius(sigma):  # type: ignore[no-untyped-def]
+    """Of the blur; 0 for none."""
+    return (np.int64(np.round(6 * sigma + 1)) | 1) // 2 if sigma > 0 else 0
+
+
+@_jit
 def gaussian(sigma):  # type: ignore[no-untyped-def]
     """Half of the blur: float64 ``[r + 1]`` from the centre outwards; ``[1]`` for no blur."""
     if sigma <= 0:
         return np.ones(1)
-    r = (np.int64(np.round(6 * sigma + 1)) | 1) // 2
+    r = radius(sigma)
     half = np.exp(-0.5 * (np.arange(r + 1) / sigma) ** 2)
     return half / (2 * half.sum() - half[0])
 
@@ -59,7 +77,7 @@ def fold(i, n):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def rows(n_in, n_out, cubic, flip, half):  # type: ignore[no-untyped-def]
+def rows(n_in, n_out, K, flip, half):  # type: ignore[no-untyped-def]
     """Vertical weights with the blur inside.
 
     Returns:
@@ -67,7 +85,7 @@ def rows(n_in, n_out, cubic, flip, half):  # type: ignore[no-untyped-def]
         weight: float32 ``[n_out, K]`` over K source rows from there.
         total: float32 ``[n_in]``, what each source row adds to the view's sum, before the blur.
     """
-    index, weight = taps(n_in, n_out, cubic, flip)
+    index, weight = taps(n_in, n_out, K, flip)
     total = np.zeros(n_in, np.float64)
     low = np.full(n_out, n_in, np.int64)
     high = np.zeros(n_out, np.int64)

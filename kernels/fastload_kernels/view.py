@@ -8,16 +8,19 @@ crop box, resample, flips and turns, brightness, contrast, gray, blur, solarize,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastload_kernels.philox import SHARED, choice, uniform, words
+from fastload_kernels.resample import TAPS
 
 Range = tuple[float, float]
+Records = TypeVar("Records", np.void, NDArray[np.void])
+"""One or many of `VIEW_PARAMS`."""
 
 VIEW_PARAMS = np.dtype(
     [
@@ -60,7 +63,8 @@ class View:
     swapped with probability 1/2, as cvtorchvision, which SSL4EO-S12 trained with."""
     center: bool = False
     """Crop at the centre (the whole source where `scale` is given), without a draw."""
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    """`nearest` takes pixel ``floor((o + 0.5) * n_in / n_out)``, as torch's nearest-exact."""
     timestamp: Literal["independent", "same", "distinct", "as_first", "all"] | int = "independent"
     """`independent`: each view draws one; `same`: one draw shared by the views that say so;
     `distinct`: such views of a sample take different ones; `as_first`: that of the sample's first
@@ -111,9 +115,11 @@ class View:
                 raise ValueError(f"View.timestamp must not be negative, got {self.timestamp}")
         elif self.timestamp not in ("independent", "same", "distinct", "as_first", "all"):
             raise ValueError(f"View.timestamp must be a policy or an index, got {self.timestamp!r}")
-        if self.interpolation not in ("bilinear", "bicubic"):
+        if self.interpolation not in TAPS:
+            *others, last = map(repr, TAPS)
             raise ValueError(
-                f"View.interpolation must be 'bilinear' or 'bicubic', got {self.interpolation!r}"
+                f"View.interpolation must be {', '.join(others)} or {last}, "
+                f"got {self.interpolation!r}"
             )
         if self.ratio_law not in ("log", "uniform"):
             raise ValueError(f"View.ratio_law must be 'log' or 'uniform', got {self.ratio_law!r}")
@@ -128,13 +134,18 @@ class View:
 class Scaling:
     """Radiometry as numbers: ``y = clip((x - offset_c) * scale_c, low_c, high_c)``.
 
-    Each field is float32 ``[C]``; unclipped bands have infinite limits.
+    Each array is float32 ``[C]``; unclipped bands have infinite limits.
     """
 
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    fill: float | None = None
+    """What y is where x is NaN or infinite; None leaves it to the formula."""
+    labels: bool = False
+    """Whether pixels are names and no amounts: of a view only the geometry is theirs, and they are
+    resampled by nearest."""
 
     @classmethod
     def make(
@@ -144,10 +155,57 @@ class Scaling:
         low: ArrayLike = -np.inf,
         high: ArrayLike = np.inf,
         bands: int | None = None,
+        *,
+        fill: float | None = None,
+        labels: bool = False,
     ) -> "Scaling":
         """Build from numbers or sequences, broadcast to `bands` where given."""
         fields = np.broadcast_arrays(offset, scale, low, high, np.empty(bands or 1))[:4]
-        return cls(*(np.ascontiguousarray(f, dtype=np.float32) for f in fields))
+        arrays = [np.ascontiguousarray(f, dtype=np.float32) for f in fields]
+        return cls(arrays[0], arrays[1], arrays[2], arrays[3], fill, labels)
+
+    def substitutes(self) -> tuple[NDArray[np.float32], ...]:
+        """What NaN, +infinity and -infinity become, each float32 ``[C]``.
+
+        NaN stays, infinity is clipped, and NaN where nothing clips it; labels pass as they are, and
+        `fill` stands for all three.
+        """
+        C = len(self.offset)
+        if self.fill is not None:
+            return (np.full(C, self.fill, np.float32),) * 3
+        nan, plus, minus = (np.full(C, x, np.float32) for x in (np.nan, np.inf, -np.inf))
+        if not self.labels:
+            ends = [np.where(self.scale < 0, low, high) for low, high in (
+                (self.low, self.high), (self.high, self.low))]  # fmt: skip
+            plus, minus = (np.where(np.isinf(end), nan, end) for end in ends)
+        return nan, plus, minus
+
+    def seen(
+        self, params: Records, view: View, keep: NDArray[np.uint8] | None
+    ) -> tuple[Records, View, NDArray[np.uint8] | None]:
+        """What of a view is for these pixels: all of it, or for labels its geometry.
+
+        Args:
+            params: records of `VIEW_PARAMS`, any shape.
+            view, keep: as `fastload_kernels.reference.apply`.
+        """
+        if not self.labels:
+            return params, view, keep
+        return without_colours(params), geometry(view), None
+
+
+def geometry(view: View) -> View:
+    """The view without its colours, resampled by nearest: what labels see of it."""
+    never = dict.fromkeys(("jitter", "gray", "blur", "solarize", "drop"), 0.0)
+    return replace(view, interpolation="nearest", **never)  # type: ignore[arg-type]
+
+
+def without_colours(params: Records) -> Records:
+    """A copy of records of `VIEW_PARAMS` that keeps timestamp, box, flips and turns."""
+    plain = params.copy()
+    plain["brightness"] = plain["contrast"] = 1
+    plain["sigma"], plain["gray"], plain["solarize"] = 0, 0, np.nan
+    return plain
 
 
 # Which random word decides what. Every option has its own, so that switching one on or off leaves

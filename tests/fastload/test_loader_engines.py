@@ -52,6 +52,17 @@ def plain(dtype: str, **more: Any) -> Recipe:
     return Recipe(views, Radiometry.two_sigma(), dtype=dtype, **more)
 
 
+def labels() -> Recipe:
+    """One modality as labels, all dates and one, with masks; nearest for the other one too."""
+    colours = {"jitter": 1.0, "contrast": 0.4, "gray": 0.5, "blur": 0.5, "drop": 0.5}
+    views = (
+        View(size=16, scale=(0.2, 1.0), d4=1.0, solarize=0.5, **colours),
+        View(size=9, scale=(0.2, 1.0), timestamp="all", interpolation="nearest", **colours),
+    )
+    kinds = {"S2L1C": Radiometry.identity(), "S1GRD": Radiometry.two_sigma()}
+    return Recipe(views, kinds, mask=True)
+
+
 CASES: dict[str, tuple[tuple[str, ...], Recipe | None]] = {
     "raw": (BOTH[:1], None),
     "raw, half floats first": (BOTH[::-1], None),
@@ -65,6 +76,8 @@ CASES: dict[str, tuple[tuple[str, ...], Recipe | None]] = {
         Recipe((View(size=24, timestamp="all", d4=1.0),), Radiometry.standardise(),
                channels_last=True),
     ),
+    "moco, both, masks": (BOTH, moco(mask=True)),
+    "labels": (BOTH, labels()),
     "policies": (BOTH, policies()),
     "policies, float16": (BOTH[1:], policies(dtype="float16")),
     "plain": (BOTH, plain("float32")),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from fastload_kernels import VIEW_PARAMS, Scaling, View, cpu, reference
-from fastload_kernels.resample import blur_radius, gaussian, taps
+from fastload_kernels.resample import TAPS, blur_radius, gaussian, taps
 from tests.kernels.cuda.devices import PLACES
 from tests.kernels.cuda.one_view import on_device
 from tests.tolerances import assert_close
@@ -106,7 +106,7 @@ def backend(request):
 @pytest.mark.parametrize("C", [1, 2, 12, 13])
 def test_each_augmentation(backend, C, augmentation):
     source, scaling = source_of("int16", C), scaling_of("int16", C)
-    for box, interpolation in itertools.product(BOXES.values(), ("bilinear", "bicubic")):
+    for box, interpolation in itertools.product(BOXES.values(), TAPS):
         view = dataclasses.replace(VIEW, interpolation=interpolation)
         p = record(box, **AUGMENTATIONS[augmentation])
         expected = reference.apply(source, p, view, scaling)
@@ -185,7 +185,7 @@ def test_wrong_output_or_scaling_is_refused():
 class TestReference:
     """The definition itself, against libraries and by identities."""
 
-    @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize("kind", TAPS)
     @pytest.mark.parametrize("box", BOXES.values())
     def test_resampling_is_torchs(self, kind, box):
         source = source_of("float32", 3)
@@ -193,7 +193,12 @@ class TestReference:
         view = dataclasses.replace(VIEW, interpolation=kind)
         top, left, h, w = box
         crop = torch.from_numpy(source[:, top : top + h, left : left + w]).double()
-        expected = F.interpolate(crop[None], (SIZE, SIZE), mode=kind, align_corners=False)[0]
+        mode = (
+            {"mode": "nearest-exact"}
+            if kind == "nearest"
+            else {"mode": kind, "align_corners": False}
+        )
+        expected = F.interpolate(crop[None], (SIZE, SIZE), **mode)[0]
         np.testing.assert_allclose(
             reference.apply(source, p, view, scaling), expected.numpy(), atol=1e-9
         )
@@ -247,9 +252,7 @@ class TestReference:
         assert count(source, record((0, 0, 4, 4)), half, None, -9).tolist() == [0, 0, 1]
 
     def test_taps_and_gaussian_sum_to_one(self):
-        for n_in, n_out, kind in itertools.product(
-            (1, 5, 264), (1, 7, 224), ("bilinear", "bicubic")
-        ):
+        for n_in, n_out, kind in itertools.product((1, 5, 264), (1, 7, 224), TAPS):
             index, weight = taps(n_in, n_out, kind)
             np.testing.assert_allclose(weight.sum(axis=1), 1)
             assert index.min() >= 0

@@ -1,6 +1,9 @@
 """What a loader keeps on its device: the queue, launch plans, a decoder, a cache and counters."""
 
 import math
+import threading
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -15,14 +18,13 @@ from fastload.engines.device.cache import DeviceCache
 from fastload.engines.device.decode import Decoder, Tables
 from fastload.engines.device.nvcomp import NvComp
 from fastload.engines.device.queue import DeviceQueue
+from fastload.engines.shown import COUNTED, Shown
 from fastload.extras import missing
 from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
 from fastload_kernels.cuda.planning import SOURCES, LaunchPlan, plan_views
 from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
 from fastload_kernels.cuda.view import pack, render
 from fastload_kernels.view import VIEW_PARAMS
-
-COUNTED = ("nan", "infinite", "no_data")
 
 
 @dataclass
@@ -46,6 +48,20 @@ class Decoding:
             self.mark.synchronize()
         found = Decoder.failed(self.tables, self.results.numpy())
         return {int(self.slots[frame]): why for frame, why in found}
+
+
+@dataclass
+class Watched:
+    """How many pixels of samples ``[B]`` are NaN or infinite, there once `mark` is reached."""
+
+    name: str
+    samples: NDArray[np.int64]
+    bad: torch.Tensor
+    mark: Any
+
+    def is_there(self) -> bool:
+        """Whether it is known."""
+        return self.mark is None or bool(self.mark.query())
 
 
 class DeviceState:
@@ -76,11 +92,14 @@ class DeviceState:
                 )
             if recipe is not None:
                 kind, last = recipe.dtype, recipe.channels_last
+                labels = dataset.scalings[name].labels
                 self.plans[name] = plan_views(
-                    recipe.views, m.shape, m.dtype.name, kind, last, memory
+                    recipe.views, m.shape, m.dtype.name, kind, last, memory, labels
                 )
         self.cache = DeviceCache(cache_bytes, dataset.modalities, dataset.places, queue.device)
         self.counts: torch.Tensor | None = None
+        self.shown, self._watched = Shown(dataset), deque[Watched]()
+        self._looking = threading.Lock()
         if count_pixels:
             with queue.work():
                 self.counts = torch.zeros(len(COUNTED), dtype=torch.int64, device=queue.device)
@@ -98,6 +117,11 @@ class DeviceState:
         recipe, m = self.dataset.recipe, self.dataset.modalities[name]
         dtype = TORCH[recipe.dtype if recipe else m.dtype.name]
         return [self.queue.empty((samples, *shape), dtype) for shape in self.dataset.slots(name)]
+
+    def masks(self, name: str, samples: int) -> list[torch.Tensor]:
+        """Memory for a modality's masks, where the recipe wants some."""
+        shapes = self.dataset.mask_slots(name)
+        return [self.queue.empty((samples, *shape), torch.bool) for shape in shapes]
 
     def enqueue(self, tables: Tables, slots: NDArray[np.int64]) -> Decoding:
         """Enqueue a decoding, and the copy of its outcome to the host."""
@@ -140,6 +164,8 @@ class DeviceState:
         planes: NDArray[np.uint64],
         params: NDArray[np.void] | torch.Tensor,
         keep: NDArray[np.uint8] | torch.Tensor | None,
+        masks: Sequence[torch.Tensor] = (),
+        samples: NDArray[np.int64] | None = None,
     ) -> None:
         """Make all views of a modality.
 
@@ -149,6 +175,8 @@ class DeviceState:
             planes: ``[B, T]`` device addresses of decoded pixels ``[C, H, W]``; 0 if not needed.
             params: ``[B, V]`` records of `VIEW_PARAMS`, drawn on the host or on the device.
             keep: uint8 ``[B, V, C]``, likewise, or None.
+            masks: as `masks` gives them.
+            samples: ``[B]``, to name those that show NaN or infinity.
         """
         launch, B = self.plans[name], len(planes)
         packed = pack(
@@ -156,6 +184,7 @@ class DeviceState:
             nodata=self.dataset.modalities[name].fill_value,
             params=self._shown(name, params) if isinstance(params, np.ndarray) else None,
             keep=keep if isinstance(keep, np.ndarray) else None,
+            masks=masks,
         )  # fmt: skip
         data = self.queue.upload(packed.data)
         means = self.queue.empty((max(1, launch.mean_bytes(B)),), torch.uint8)
@@ -171,6 +200,24 @@ class DeviceState:
         )  # fmt: skip
         if counts is not None and self.counts is not None:
             self.counts += counts.sum(dim=0)
+            if samples is not None and self.shown.watches(name):
+                self._watch(name, samples, counts[:, :2].reshape(B, -1).sum(dim=1))
+
+    def _watch(self, name: str, samples: NDArray[np.int64], bad: torch.Tensor) -> None:
+        """Enqueue a look at how many bad pixels each sample shows."""
+        seen = torch.empty(bad.shape, dtype=bad.dtype, pin_memory=self.queue.is_device)
+        seen.copy_(bad, non_blocking=True)
+        self._watched.append(Watched(name, samples.copy(), seen, self.queue.mark()))
+
+    def look(self) -> None:
+        """Warn, in the consumer's thread, if what the device has finished shows NaN or infinity.
+        The CPU does not wait."""
+        with self._looking:
+            while self._watched and self._watched[0].is_there():
+                first = self._watched.popleft()
+                for i in first.bad.nonzero().flatten().tolist():
+                    self.shown.find(first.name, int(first.samples[i]))
+        self.shown.say()
 
     def _shown(self, name: str, params: NDArray[np.void]) -> NDArray[np.void]:
         """Parameters with the timestamps of a modality: one that has a single one shows it."""
@@ -188,7 +235,8 @@ class DeviceState:
         if self.counts is not None:
             with self.queue.work():
                 counts = self.counts.tolist()
-            out["pixels"] = dict(zip(COUNTED, counts, strict=True))
+            self.look()
+            out["pixels"] = self.shown.summary(counts)
         return out
 
 

@@ -26,6 +26,7 @@ from fastload.engines.device.state import Decoding, DeviceState, open_state
 from fastload.engines.host import finished
 from fastload.engines.workers import Workers
 from fastload.profile import Stages
+from fastload.recipe import mask_of
 from fastload.storage.errors import DataError
 from fastload_kernels.view import VIEW_PARAMS
 
@@ -225,7 +226,9 @@ class DeviceTarget:
         while True:
             with self.queue.work():
                 outs = {name: self.state.outputs(name, len(request)) for name in request.parts}
+                masks = {mask_of(n): self.state.masks(n, len(request)) for n in request.parts}
                 held = {name: self._planes(request, name, outs[name]) for name in request.parts}
+                outs |= {name: some for name, some in masks.items() if some}
                 planes = {name: table for name, (table, _) in held.items()}
                 tables, slots = self._tables(request, planes, load)
                 refused = [] if tables is None else tables.on_host + tables.damaged
@@ -335,8 +338,11 @@ class DeviceTarget:
         if not request.drawn:
             params, keep = self.state.draw(self.seed, request.epoch, request.samples)
         assert params is not None
-        for name in outs:
-            self.state.render(name, outs[name], planes[name], params, keep[name])
+        for name in request.parts:
+            masks = outs.get(mask_of(name), [])
+            self.state.render(
+                name, outs[name], planes[name], params, keep[name], masks, request.samples
+            )
 
     def deliver(self, batch: Launched) -> dict[str, Any]:
         """The batch on the device. Where frames failed to decode there, the CPU tries again."""
@@ -354,6 +360,7 @@ class DeviceTarget:
         self.state.cache.filled(self.dataset.places_of(request.samples[request.cached]))
         tensors = [t for outs in batch.outs.values() for t in outs]
         self.queue.hand_over(tensors, batch.mark)
+        self.state.look()
         return finished(self.dataset, request, batch.outs)
 
     def drain(self) -> None:

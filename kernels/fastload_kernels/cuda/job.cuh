@@ -7,16 +7,18 @@
 struct Job {
   u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
   int column;                       // in params [N, V]
-  int height, width, cubic;         // of the output
+  int height, width, most_taps;     // of the output; along an axis, 1 for nearest
   int timestamps, first_timestamp;  // of a sample; how many the views before it have
   int rows, columns;                // of a tile, before a transpose
   int strips, tiles, first_block;   // tiles of a plane: down, across; blocks of the views before
   int span;                         // most source rows that four output rows need
+  int labels;                       // whether only the geometry of the parameters is obeyed
 };
 
 // Radiometry of one band: the record `BAND` of `kernels/fastload_kernels/cuda/view.py`.
 struct Band {
   float offset, scale, low, high, nodata;
+  float nan, plus, minus;  // what NaN, +infinity and -infinity become
 };
 
 // What all samples share.
@@ -29,6 +31,8 @@ __device__ inline float load(short x) { return x; }
 __device__ inline float load(u16 x) { return x; }
 __device__ inline float load(u8 x) { return x; }
 __device__ inline float load(Half x) { return half_to_float(x.bits); }
+
+constexpr float LARGEST = 3.402823466e38f;
 
 // Whether pixels of a type can be NaN or infinite.
 template <typename T>
@@ -44,9 +48,24 @@ constexpr bool FLOATING<Half> = true;
 
 __device__ inline bool present(float weight) { return !FLOATING<SOURCE> || weight == weight; }
 
-// Clipped radiometry; NaN passes.
+// Clipped radiometry, and what stands for NaN and infinity.
 __device__ inline float scaled(float raw, const Band& band) {
+  if (FLOATING<SOURCE> && !(fabsf(raw) <= LARGEST)) {
+    return raw != raw ? band.nan : raw > 0 ? band.plus : band.minus;
+  }
   return clip((raw - band.offset) * band.scale, band.low, band.high);
+}
+
+// The parameters of a view, as far as the pixels obey them.
+__device__ inline Params obeyed(const Params* params, const Job& job) {
+  Params p = *params;
+  if (job.labels) {
+    p.brightness = p.contrast = 1;
+    p.sigma = 0;
+    p.solarize = NAN_FLOAT;
+    p.gray = 0;
+  }
+  return p;
 }
 
 // The crop's first pixel in the first band; at the given timestamp for a view of all.

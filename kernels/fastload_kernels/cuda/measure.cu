@@ -1,17 +1,19 @@
-// The band means that contrast turns about: of the view after resampling, before the blur.
+// The band means that contrast turns about: of the view after resampling, before the blur, over what
+// is not NaN.
 //
 // Resampling is linear, so the mean is a weighted sum over the crop, and the weights are a product
-// of one for the row and one for the column. Define: SOURCE, the pixels' type.
+// of one for the row and one for the column. Where that comes out as NaN, the view is resampled
+// pixel by pixel instead. Define: SOURCE, the pixels' type.
 
 #include "job.cuh"
 #include "taps.cuh"
 
 // What source pixel i adds to the sum over all outputs.
 __device__ float total_weight(const Axis& axis, int i) {
-  if (axis.taps == 1) return 1;
+  if (axis.n_in == axis.n_out) return 1;
   // Outputs lie at (o + 0.5) * scale - 0.5; those with i among their taps are in this range. The
   // outermost pixels stand for what lies beyond them.
-  const double reach = axis.taps / 2 + 0.5, unit = 1 / axis.scale;
+  const double reach = axis.taps == 1 ? 1 : axis.taps / 2 + 0.5, unit = 1 / axis.scale;
   const int low = i == 0 ? 0 : max(0, (int)floor((i + 1 - reach) * unit - 0.5) - 1);
   const int last = axis.n_out - 1;
   const int high =
@@ -48,6 +50,25 @@ __device__ double weighted_sum(const SOURCE* __restrict__ at, const Params& p, i
   return total;
 }
 
+// A thread's share of the view's pixels in one band that are not NaN: their sum, and how many.
+__device__ double finite_sum(const SOURCE* __restrict__ at, const Axis& down, const Axis& across,
+                             int W, const Band band, double& count) {
+  double total = 0;
+  for (int i = threadIdx.x; i < down.n_out * across.n_out; i += blockDim.x) {
+    const int y = i / across.n_out, x = i % across.n_out;
+    double value = 0;
+    for (int k = 0; k < down.taps * across.taps; ++k) {
+      const int r = k / across.taps, c = k % across.taps;
+      const float pixel = scaled(load(at[down.index(y, r) * W + across.index(x, c)]), band);
+      value += down.weight(y, r) * across.weight(x, c) * pixel;
+    }
+    if (value != value) continue;
+    total += value;
+    count += 1;
+  }
+  return total;
+}
+
 // Adds up over the block; `sums` has one place a thread. All threads get the sum.
 __device__ double block_sum(double* sums, double own) {
   sums[threadIdx.x] = own;
@@ -72,14 +93,14 @@ extern "C" __global__ void __launch_bounds__(256)
   while (j + 1 < job_count && jobs[j + 1].first_timestamp <= place) ++j;
   const Job& job = jobs[j];
   const i64 record = n * V + job.column;
-  const Params p = params[record];
+  const Params p = obeyed(params + record, job);
   if (p.contrast == 1) return;
   double* const sums = (double*)memory;
   float* const row = (float*)(sums + blockDim.x);
   const int rows = (p.height + 3) / 4 * 4;
   float* const column = row + rows;
-  const Axis down(p.height, job.height, job.cubic, false);
-  const Axis across(p.width, job.width, job.cubic, false);
+  const Axis down(p.height, job.height, job.most_taps, false);
+  const Axis across(p.width, job.width, job.most_taps, false);
   for (int i = threadIdx.x; i < rows; i += blockDim.x) {
     row[i] = i < p.height ? total_weight(down, i) : ABSENT;
   }
@@ -88,10 +109,18 @@ extern "C" __global__ void __launch_bounds__(256)
   const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place - job.first_timestamp);
   for (i64 c = part; c < C; c += parts) {
     if (keep && !keep[record * C + c] && !p.gray) continue;
-    const double own = weighted_sum(crop + c * H * W, p, (int)W, row, column, bands[c]);
-    const double total = block_sum(sums, own);
+    const SOURCE* const at = crop + c * H * W;
+    const double own = weighted_sum(at, p, (int)W, row, column, bands[c]);
+    double total = block_sum(sums, own), count = (double)job.height * job.width;
+    if (FLOATING<SOURCE> && total != total) {
+      double mine = 0;
+      __syncthreads();
+      total = block_sum(sums, finite_sum(at, down, across, (int)W, bands[c], mine));
+      __syncthreads();
+      count = block_sum(sums, mine);
+    }
     if (threadIdx.x == 0) {
-      means[(n * timestamps + place) * C + c] = (float)(total / ((double)job.height * job.width));
+      means[(n * timestamps + place) * C + c] = (float)(total / max(count, 1.0));
     }
     __syncthreads();
   }

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
 from fastload_kernels.cuda.tiles import BLOCK, Bounds, Tile, choose
-from fastload_kernels.view import View
+from fastload_kernels.view import View, geometry
 
 JOB = np.dtype(
     [("out", "<u8")]
-    + [(name, "<i4") for name in ("column", "height", "width", "cubic")]
+    + [(name, "<i4") for name in ("column", "height", "width", "most_taps")]
     + [(name, "<i4") for name in ("timestamps", "first_timestamp", "rows", "columns")]
-    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span")],
+    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span", "labels")],
+    align=True,
 )
 """One view of a launch; the struct `Job` in job.cuh."""
 
@@ -36,6 +37,10 @@ class LaunchPlan:
     jobs: NDArray[np.void]
     """``[V]`` records of `JOB`, without addresses."""
     blocks: int
+    """Of a sample."""
+    mask_jobs: NDArray[np.void]
+    """As `jobs`, for masks, whose tiles are runs of pixels."""
+    mask_blocks: int
     """Of a sample."""
     timestamps: int
     """Of all views of a sample together: all of them for a view that shows all, else one."""
@@ -66,6 +71,7 @@ def plan_views(
     output: str = "float32",
     channels_last: bool = False,
     memory: SharedMemory = SMALLEST,
+    labels: bool = False,
 ) -> LaunchPlan:
     """Describe the launch that makes all `views` of a modality.
 
@@ -77,6 +83,7 @@ def plan_views(
         channels_last: whether bands are the fastest axis of the views.
         memory: of the device that will run it. The default fits every supported device; larger ones
             are faster with tiles for their own, see `SharedMemory.of`.
+        labels: whether the pixels are, see `Scaling`.
 
     Raises:
         ValueError: where a dtype is not offered, a view is too large for shared memory, or a plane
@@ -89,15 +96,17 @@ def plan_views(
     T, C, H, W = shape
     item = 4 if output == "float32" else 2
     _check_planes(views, (H, W), source, C * item if channels_last else item)
-    bounds = tuple(Bounds.of(view, H, W) for view in views)
+    bounds = tuple(Bounds.of(geometry(view) if labels else view, H, W) for view in views)
     tiles = [choose(bound, C * item if channels_last else 0, memory) for bound in bounds]
     jobs, blocks = _jobs(bounds, tiles, T)
+    jobs["labels"] = labels
     timestamps, shared = (
         int(jobs["timestamps"].sum()),
         max((tile.shared for tile in tiles), default=0),
     )
+    masks = _mask_jobs(jobs)
     plan = LaunchPlan(
-        bounds, shape, jobs, blocks, timestamps, shared, source, output, channels_last
+        bounds, shape, jobs, blocks, *masks, timestamps, shared, source, output, channels_last
     )
     if plan.mean_bytes(1) and plan.measure_shared > memory.dynamic:
         raise ValueError(
@@ -127,11 +136,24 @@ def _jobs(
     for v, (job, bound, tile) in enumerate(zip(jobs, bounds, tiles, strict=True)):
         h, w = bound.view.shape
         job["column"], job["height"], job["width"] = v, h, w
-        job["cubic"] = bound.view.interpolation == "bicubic"
+        job["most_taps"] = bound.taps
         job["timestamps"] = timestamps if bound.view.timestamp == "all" else 1
         job["rows"], job["columns"], job["span"] = tile.rows, tile.columns, tile.span
         job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
-    blocks = jobs["timestamps"] * jobs["strips"] * jobs["tiles"]
     jobs["first_timestamp"] = np.cumsum(jobs["timestamps"]) - jobs["timestamps"]
+    return jobs, _number_blocks(jobs)
+
+
+def _mask_jobs(jobs: NDArray[np.void]) -> tuple[NDArray[np.void], int]:
+    """As `_jobs`, for masks."""
+    masks = jobs.copy()
+    masks["strips"] = 1
+    masks["tiles"] = -(-jobs["height"] * jobs["width"] // BLOCK)
+    return masks, _number_blocks(masks)
+
+
+def _number_blocks(jobs: NDArray[np.void]) -> int:
+    """Say which block is the first of each view; how many they have together."""
+    blocks = jobs["timestamps"] * jobs["strips"] * jobs["tiles"]
     jobs["first_block"] = np.cumsum(blocks) - blocks
-    return jobs, int(blocks.sum())
+    return int(blocks.sum())

@@ -15,10 +15,10 @@ struct Axis {
   int n_in, n_out, taps, flip;
   double scale;
 
-  __device__ Axis(int n_in, int n_out, int cubic, int flip)
+  __device__ Axis(int n_in, int n_out, int most_taps, int flip)
       : n_in(n_in),
         n_out(n_out),
-        taps(n_in == n_out ? 1 : cubic ? 4 : 2),
+        taps(n_in == n_out ? 1 : most_taps),
         flip(flip),
         scale((double)n_in / n_out) {}
 
@@ -26,7 +26,7 @@ struct Axis {
   __device__ double at(int o) const { return ((flip ? n_out - 1 - o : o) + 0.5) * scale - 0.5; }
 
   __device__ int index(int o, int k) const {
-    if (taps == 1) return flip ? n_out - 1 - o : o;
+    if (taps == 1) return min((int)(((flip ? n_out - 1 - o : o) + 0.5) * scale), n_in - 1);
     return min(max((int)floor(at(o)) + k - (taps == 4), 0), n_in - 1);
   }
 

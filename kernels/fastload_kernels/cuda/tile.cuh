@@ -63,8 +63,8 @@ struct Tile {
   Four* bell4;                    // the blur of four neighbouring columns: [4 + 2 radius]
 
   __device__ Tile(const Job& job, const Params& p, int strip, int tile, Arena& arena)
-      : down{{p.height, job.height, job.cubic, p.transpose ? p.flip_x : p.flip_y}},
-        across{{p.width, job.width, job.cubic, p.transpose ? p.flip_y : p.flip_x}},
+      : down{{p.height, job.height, job.most_taps, p.transpose ? p.flip_x : p.flip_y}},
+        across{{p.width, job.width, job.most_taps, p.transpose ? p.flip_y : p.flip_x}},
         radius(blur_radius(p.sigma)),
         span(job.span) {
     down.start = strip * job.rows;

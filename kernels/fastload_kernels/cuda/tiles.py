@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from fastload_kernels.cuda.shared_memory import STATIC, SharedMemory
-from fastload_kernels.resample import blur_radius
+from fastload_kernels.resample import TAPS, blur_radius
 from fastload_kernels.view import View, central_box
 
 BLOCK = 256
@@ -41,7 +41,7 @@ class Bounds:
     @property
     def taps(self) -> int:
         """Source pixels that an output pixel needs along an axis."""
-        return 4 if self.view.interpolation == "bicubic" else 2
+        return TAPS[self.view.interpolation]
 
     def touched(self, axis: int, outputs: int) -> int:
         """Source pixels along an axis that hold the taps of so many neighbouring outputs."""

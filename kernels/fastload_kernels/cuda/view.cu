@@ -14,8 +14,6 @@
 
 #include "store.cuh"
 
-constexpr float LARGEST = 3.402823466e38f;
-
 // Finds the pixels of step 1 that are NaN, infinite or no-data, to COUNT.
 struct Tally {
   u32 nan, infinite, nodata;
@@ -190,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
   const i64 record = n * V + job.column;
-  const Params p = params[record];
+  const Params p = obeyed(params + record, job);
   Arena arena = {memory};
   Tile tile(job, p, place.strip, place.tile, arena);
   tile.build((u32)W * sizeof(SOURCE), p.sigma, p.gray ? 1.0f / C : 1.0f);
@@ -200,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? pixels * (int)C : 0);
   const Canvas canvas = CHANNELS_LAST ? Canvas::staged(staged, tile, p.transpose, (int)C)
                                       : Canvas::whole(out, tile, p.transpose, h, w);
-  Finish finish = {canvas, tile, keep ? keep + record * C : nullptr,
+  Finish finish = {canvas, tile, keep && !job.labels ? keep + record * C : nullptr,
                    p.transpose != 0, p.solarize_dark != 0, p.solarize};
   Tally tally = {};
   const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place.timestamp);

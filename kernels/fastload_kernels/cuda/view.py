@@ -15,9 +15,10 @@ from fastload_kernels.cuda.launch import Device, HasPointer, pointer
 from fastload_kernels.cuda.planning import OUTPUTS, SOURCES, LaunchPlan
 from fastload_kernels.cuda.tiles import BLOCK, Bounds
 from fastload_kernels.resample import blur_radius
-from fastload_kernels.view import VIEW_PARAMS, Scaling
+from fastload_kernels.view import VIEW_PARAMS, Scaling, without_colours
 
-BAND = np.dtype([(name, "<f4") for name in ("offset", "scale", "low", "high", "nodata")])
+_BAND = ("offset", "scale", "low", "high", "nodata", "nan", "plus", "minus")
+BAND = np.dtype([(name, "<f4") for name in _BAND])
 """Radiometry of one band; the struct `Band` in job.cuh."""
 _PARTS = 4  # blocks that share the band means of a view
 
@@ -41,6 +42,7 @@ def pack(
     nodata: float | None = None,
     params: NDArray[np.void] | None = None,
     keep: NDArray[np.uint8] | None = None,
+    masks: Sequence[int | HasPointer] = (),
 ) -> Packed:
     """Put the tables of one launch into one array.
 
@@ -50,10 +52,12 @@ def pack(
             ``[N, h, w, C]`` for bands last; ``[N, T, ...]`` for a view of all timestamps.
         planes: ``[N, T]`` device addresses of the decoded ``[C, H, W]``, C-contiguous; 0 where no
             view asks for that timestamp.
-        scaling: radiometry of the C bands.
-        nodata: pixel value that means nothing was seen, for the counts.
+        scaling: radiometry of the C bands; of labels if the plan is for them.
+        nodata: pixel value that means nothing was seen, for the counts and masks.
         params: ``[N, V]`` records of `VIEW_PARAMS`, where they were drawn on the host.
         keep: uint8 ``[N, V, C]``, 0 for a dropped band, likewise.
+        masks: for each view where its mask goes on the device, bool ``[N, h, w]`` or ``[N, T, h,
+            w]``, see `fastload_kernels.reference.valid`; empty for none.
 
     Raises:
         ValueError: where a shape does not fit, or a parameter is beyond what its view may draw.
@@ -62,17 +66,25 @@ def pack(
     N, V = len(planes), len(plan.jobs)
     _expect("planes", planes, (N, T), np.uint64)
     _expect("scaling.offset", scaling.offset, (C,), np.float32)
-    if len(outs) != V:
-        raise ValueError(f"outs: expected one for each of {V} views, got {len(outs)}")
+    if scaling.labels != bool(plan.jobs["labels"].all()):
+        raise ValueError(f"scaling.labels is {scaling.labels}, which is not what was planned for")
+    for what, given in (("outs", outs), ("masks", masks or outs)):
+        if len(given) != V:
+            raise ValueError(f"{what}: expected one for each of {V} views, got {len(given)}")
     jobs, bands = plan.jobs.copy(), np.empty(C, BAND)
     jobs["out"] = [pointer(out) for out in outs]
     for name in ("offset", "scale", "low", "high"):
         bands[name] = getattr(scaling, name)
     bands["nodata"] = np.nan if nodata is None else nodata
+    bands["nan"], bands["plus"], bands["minus"] = scaling.substitutes()
     tables: dict[str, NDArray[Any]] = {"jobs": jobs, "bands": bands, "planes": planes}
+    if masks:
+        tables["masks"] = plan.mask_jobs.copy()
+        tables["masks"]["out"] = [pointer(out) for out in masks]
     if params is not None:
         _expect("params", params, (N, V), VIEW_PARAMS)
-        for column, bounds in zip(params.T, plan.bounds, strict=True):
+        obeyed = without_colours(params) if scaling.labels else params
+        for column, bounds in zip(obeyed.T, plan.bounds, strict=True):
             _within(column, bounds)
         tables["params"] = params
     if keep is not None:
@@ -159,6 +171,9 @@ def render(
         device.launch("measure.cu", "measure", grid, BLOCK, args, defines=read, shared=shared)
     last, count = str(int(plan.channels_last)), str(int(pointer(counts) != 0))
     written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", last), ("COUNT", count))
+    if "masks" in packed.at:
+        args = [at["masks"], V, plan.mask_blocks, at["planes"], at["params"], at["bands"], *shape]
+        device.launch("mask.cu", "mask", N * plan.mask_blocks, BLOCK, args, defines=read)
     args = [at["jobs"], V, plan.blocks, plan.timestamps, *tables, counts, *shape]
     grid, shared = N * plan.blocks, plan.shared
     device.launch("view.cu", "view", grid, BLOCK, args, defines=read + written, shared=shared)

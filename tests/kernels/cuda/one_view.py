@@ -35,7 +35,8 @@ def on_device(
     """The view ``[C, h, w]`` as the device makes it, poisoned where a pixel was not written."""
     (C, H, W), (h, w) = source.shape, view.shape
     shape = (1, C, H, W)
-    layout = plan_views([able(view)], shape, str(source.dtype), dtype, channels_last, memory)
+    kind, labels = str(source.dtype), scaling.labels
+    layout = plan_views([able(view)], shape, kind, dtype, channels_last, memory, labels)
     out_shape = (h, w, C) if channels_last else (C, h, w)
     out = torch.full(out_shape, torch.nan, dtype=getattr(torch, dtype), device=place.memory)
     pixels = place.upload(source)

@@ -19,6 +19,7 @@ WRITTEN = [
     for output, last, count in itertools.product(OUTPUTS.values(), "01", "01")
 ]
 VARIANTS = {
+    "mask.cu": READ,
     "measure.cu": READ,
     "view.cu": [read + written for read, written in itertools.product(READ, WRITTEN)],
 }
@@ -74,5 +75,5 @@ def test_addresses_are_known_to_be_global():
 
 
 def test_no_source_is_forgotten():
-    assert {"draw.cu", "measure.cu", "unshuffle.cu", "view.cu"} <= set(FILES)
+    assert {"draw.cu", "mask.cu", "measure.cu", "unshuffle.cu", "view.cu"} <= set(FILES)
     assert set(VARIANTS) <= set(FILES)

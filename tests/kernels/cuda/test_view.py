@@ -40,6 +40,7 @@ VIEWS = (
     View(size=(20, 30), timestamp="all", jitter=1.0, contrast=0.5, vflip=0.5),
     View(size=SIZE, timestamp=2, center=True, blur=1.0, sigma=(1.0, 2.0)),
     View(size=140, scale=(0.5, 1), timestamp="all", interpolation="bicubic"),
+    View(size=(50, 24), scale=(0.1, 1), interpolation="nearest", blur=0.5, **COLOURS),
 )
 """Each size, policy and way of cropping; the last is cut into many tiles."""
 
@@ -162,7 +163,7 @@ def test_counts(place, dtype):
     for box, augmentation, interpolation, size, kept, value in itertools.product(
         BOXES.values(),
         ("none", "all", "all gray"),
-        ("bilinear", "bicubic"),
+        ("nearest", "bilinear", "bicubic"),
         (SIZE, 9),
         (None, keep),
         (None, nodata),
@@ -184,7 +185,7 @@ def test_nan_and_infinity_spread_exactly(place, augmentation, size):
     source, scaling = source_of("float32", 2), scaling_of("float32", 2)
     source[rng.random(source.shape) < 0.002] = np.nan
     p = record(BOXES["shrink"], **AUGMENTATIONS[augmentation])
-    for interpolation in ("bilinear", "bicubic"):
+    for interpolation in ("nearest", "bilinear", "bicubic"):
         view = dataclasses.replace(VIEW, interpolation=interpolation, size=size)
         expected = fastload_kernels.reference.apply(source, p, view, scaling)
         assert_close(on_device(place, source, p, view, scaling), expected, "float32")
@@ -242,7 +243,7 @@ def test_bounds_are_close_where_crops_are_small():
 
 
 def test_records_are_what_the_kernels_read():
-    assert (JOB.itemsize, BAND.itemsize) == (56, 20)
+    assert (JOB.itemsize, BAND.itemsize) == (64, 32)
 
 
 def test_what_a_plan_cannot_do_is_refused():
@@ -285,12 +286,12 @@ def beyond(field, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"outs": [16]}, "outs: expected one for each of 6 views, got 1"),
+        ({"outs": [16]}, "outs: expected one for each of 7 views, got 1"),
         ({"planes": np.zeros((N, T))}, "planes: expected uint64"),
         ({"planes": np.zeros((N, T + 1), np.uint64)}, r"planes: expected uint64 \(3, 4\)"),
         ({"scaling": scaling_of("int16", 3)}, r"scaling.offset: expected float32 \(2,\)"),
-        ({"params": np.zeros((N, 2), VIEW_PARAMS)}, r"params: expected .* \(3, 6\)"),
-        ({"keep": np.ones((N, 6, 3), np.uint8)}, r"keep: expected uint8 \(3, 6, 2\)"),
+        ({"params": np.zeros((N, 2), VIEW_PARAMS)}, r"params: expected .* \(3, 7\)"),
+        ({"keep": np.ones((N, 7, 3), np.uint8)}, r"keep: expected uint8 \(3, 7, 2\)"),
         (beyond("height", H + 1), r"params: crops of \(41, .*allows \(40, 44\)"),
         (beyond("sigma", 1.0), "params: a blur of radius 3, but .*allows 0"),
         (beyond("contrast", 1.5), "params: a contrast, but .*draws none"),
