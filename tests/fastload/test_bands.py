@@ -1,4 +1,4 @@
-"""A choice of bands by name, seen alike by everything that shows pixels."""
+"""A choice of bands by name, seen alike by everything that shows pixels (D: choice of bands)."""
 
 import warnings
 from pathlib import Path

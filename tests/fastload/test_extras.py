@@ -1,4 +1,4 @@
-"""Columns of one's own in samples and batches, and the dates of every modality."""
+"""Columns of one's own in samples and batches, and the dates of every modality (D: these)."""
 
 import warnings
 from pathlib import Path
@@ -198,7 +198,7 @@ def test_other_numbers_of_dates_have_none(tmp_path: Path, reopen: Open) -> None:
 
 
 def test_an_unknown_date_stays_unknown() -> None:
-    """NaT is the least int64, in every entry of dates."""
+    """A9: NaT is the least int64, in every entry of dates."""
     made = made_dataset(VIEWS, BOTH)
     for source in made.sources.values():
         unknown = np.full_like(source.columns.time, NO_TIME)

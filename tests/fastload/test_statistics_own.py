@@ -1,4 +1,4 @@
-"""Statistics of one's own: objects, JSON files and plain numbers."""
+"""Statistics of one's own: objects, files and numbers (D: own mean and std; NDVI, DEM)."""
 
 import json
 import math
