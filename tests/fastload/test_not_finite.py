@@ -282,7 +282,7 @@ def test_a_fill_is_a_finite_number(fill: float) -> None:
 def test_solarize_wants_a_fill_within_its_range_and_leaves_labels_alone() -> None:
     solar = (View(size=8, solarize=0.5),)
     Recipe(solar, {"S1GRD": Radiometry.two_sigma(fill=1.0), "LULC": Radiometry.identity()})
-    with pytest.raises(ValueError, match="solarize is defined on .* and a fill within it"):
+    with pytest.raises(ValueError, match=r"solarize is defined on .* and a fill within it"):
         Recipe(solar, Radiometry.two_sigma(fill=-1.0))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import fastload_kernels.reference
-from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
+from fastload_kernels import VIEW_PARAMS, Scaling, View, draw, draw_bands
 from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
 from fastload_kernels.cuda.planning import JOB, plan_views
 from fastload_kernels.cuda.shared_memory import SMALLEST
@@ -178,6 +178,39 @@ def test_counts(place, dtype):
         np.testing.assert_array_equal(counts.cpu() - torch.tensor([5, 6, 7]), expected)
 
 
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("dtype", ["int16", "float16"])
+def test_masks_of_a_batch(place, dtype, labels):
+    """With parameters that a device drew, which hold the colours that labels do not obey."""
+    C, scaling = 3, dataclasses.replace(scaling_of(dtype, 3), labels=labels)
+    spoilt_ones = [spoilt(dtype, T * C, seed=n) for n in range(N)]
+    nodata, pixels = spoilt_ones[0][1], [p.reshape(T, C, H, W) for p, _ in spoilt_ones]
+    layout = plan_views(VIEWS, (T, C, H, W), dtype, labels=labels)
+    lead = [(N, T) if view.timestamp == "all" else (N,) for view in VIEWS]
+    outs = [torch.empty((*n, C, *v.shape)) for n, v in zip(lead, VIEWS, strict=True)]
+    outs = [out.to(place.memory) for out in outs]
+    masks = [
+        torch.empty((*n, *v.shape), dtype=torch.bool) for n, v in zip(lead, VIEWS, strict=True)
+    ]
+    masks = [mask.to(place.memory) for mask in masks]
+    resident = [[place.upload(image) for image in each] for each in pixels]
+    planes = np.array([[image.data_ptr() for image in each] for each in resident], np.uint64)
+    packed = pack(layout, outs, planes, scaling, nodata=nodata, masks=masks)
+    params, data = draw(VIEWS, 1, 0, np.arange(N), H, W, T), place.upload(packed.data)
+    means = torch.zeros(max(1, layout.mean_bytes(N) // 4), device=place.memory)
+    render(place.device, layout, packed, data, means=means, params=place.upload(params))
+    for (v, view), n in itertools.product(enumerate(VIEWS), range(N)):
+        p, seen, _ = scaling.seen(params[n, v], view, None)
+        for t in range(T) if p["timestamp"] < 0 else [p["timestamp"]]:
+            at = (n, t) if p["timestamp"] < 0 else n
+            image = pixels[n][t]
+            expected = fastload_kernels.reference.valid(image, p, seen, nodata)
+            assert not expected.all()
+            np.testing.assert_array_equal(masks[v][at].cpu().numpy(), expected)
+            shown = fastload_kernels.reference.apply(image, params[n, v], view, scaling)
+            assert_close(outs[v][at].cpu(), shown, "float32")
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 @pytest.mark.parametrize("size", [SIZE, 7, 3])
 def test_nan_and_infinity_spread_exactly(place, augmentation, size):
@@ -287,11 +320,16 @@ def beyond(field, value):
     ("changes", "message"),
     [
         ({"outs": [16]}, "outs: expected one for each of 7 views, got 1"),
+        ({"masks": [16]}, "masks: expected one for each of 7 views, got 1"),
         ({"planes": np.zeros((N, T))}, "planes: expected uint64"),
         ({"planes": np.zeros((N, T + 1), np.uint64)}, r"planes: expected uint64 \(3, 4\)"),
         ({"scaling": scaling_of("int16", 3)}, r"scaling.offset: expected float32 \(2,\)"),
         ({"params": np.zeros((N, 2), VIEW_PARAMS)}, r"params: expected .* \(3, 7\)"),
         ({"keep": np.ones((N, 7, 3), np.uint8)}, r"keep: expected uint8 \(3, 7, 2\)"),
+        (
+            {"scaling": Scaling.make(0, 1, bands=2, labels=True)},
+            "scaling.labels is True, which is not what was planned for",
+        ),
         (beyond("height", H + 1), r"params: crops of \(41, .*allows \(40, 44\)"),
         (beyond("sigma", 1.0), "params: a blur of radius 3, but .*allows 0"),
         (beyond("contrast", 1.5), "params: a contrast, but .*draws none"),
@@ -307,5 +345,5 @@ def test_render_says_what_is_missing(place):
     layout = plan_views(VIEWS, (T, 2, H, W), "int16")
     with pytest.raises(ValueError, match="params: neither packed nor given"):
         render(place.device, layout, packed, 16, means=16)
-    with pytest.raises(ValueError, match="means: expected 288 bytes of scratch"):
+    with pytest.raises(ValueError, match="means: expected 312 bytes of scratch"):
         render(place.device, layout, packed, 16, params=16)
