@@ -12,7 +12,7 @@ import torch.utils.data
 from numpy.typing import NDArray
 
 from fastload.arguments import check, check_fast, check_foreign
-from fastload.cache import folder
+from fastload.cache import below
 from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, moved, resolved, sample_of
 from fastload.engines import Options
@@ -174,9 +174,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor or DEFAULT_PREFETCH
         self.pin_memory = pin_memory or self.device.type == "cuda"
-        self.error_report = Path(
-            error_report or folder() / "errors" / f"{dataset.fingerprint}.jsonl"
-        )
+        kept = below("errors", f"{dataset.fingerprint}.jsonl")
+        self.error_report = Path(error_report) if error_report else kept
         self.profile = Profile()
         self._engine: Engine | None = None
         # Accelerate leaves a loader alone that is marked so (this one already splits its batches
@@ -320,7 +319,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         - `bytes_in`, `bytes_out`: compressed and decoded bytes; `samples`: how many were finished,
           those of batches made ahead among them; `batches`: how many were delivered.
         - `errors`, `replaced`: unreadable samples, and how many of them were replaced;
-          `error_report`: the file that lists them.
+          `error_report`: the file that lists them; `unwritten`: what no file could keep, if any.
         - `verdict`: one line on what limits the run; `engine`, `workers`: what did the work.
         - On a GPU `device_bytes`: its memory for the cache and for the largest batch in the making;
           `pixels`: how many pixels of the views show NaN, infinity or no data. Reading these waits
@@ -330,7 +329,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         return self.profile.summary() | {
             "engine": self._engine_name,
             "workers": self.num_workers,
-            "error_report": str(self.error_report),
+            "error_report": str(self.error_report or ""),
             **({} if self._engine is None else self._engine.summary()),
         }
 

@@ -15,8 +15,8 @@ from fastload.storage.errors import DataError
 from fastload.storage.formats.codecs import inflate
 from fastload.storage.formats.zarr import ArraySpec
 from fastload.storage.formats.zip import DEFLATED
+from fastload.storage.group import band_names, specs_of
 from fastload.storage.index import Index
-from fastload.storage.scan import band_names, specs_of
 from fastload.storage.store import Store
 
 
@@ -67,7 +67,6 @@ class ZarrSource(ChunkedSource):
     def chunks(self, samples: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Chunks:
         """See `ChunkedSource.chunks`."""
         index = self.index
-        index.verify(index.shard[samples])
         layouts = index.layout[samples]
         if len(self.specs) == 1 or (layouts == layouts[:1]).all():
             slots = np.arange(len(samples))
