@@ -32,6 +32,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         keys: bytes ``[N]``.
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
+        extras: further columns by name, ``[N]`` or ``[N, T]``.
         seed, epoch: what `dataset[i]` draws its views with.
     """
 
@@ -42,9 +43,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         statistics: Statistics,
         seed: int,
         rows: Mapping[str, NDArray[np.int64] | None] | None = None,
+        extras: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
+        self.extras = dict(extras or {})
         self.statistics = statistics
         self.seed = seed
         self.epoch = 0

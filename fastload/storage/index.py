@@ -38,6 +38,7 @@ def open_index(
     executor: Executor | None = None,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
+    bad: list[DataError] | None = None,
 ) -> Index:
     """Load the index of a store of tars, after scanning those that it lacks.
 
@@ -49,10 +50,12 @@ def open_index(
         executor: runs the scans, anything in the manner of `concurrent.futures`; threads if None.
         progress: show a bar.
         say: called with a sentence if a scan is needed.
+        bad: receives the errors of shards that cannot be indexed, which are left out; None: the
+            first one is raised.
 
     Raises:
         FileNotFoundError: where there is no such store or no tar in it.
-        DataError: names the damaged shard.
+        DataError: names the damaged shard; also where all are.
     """
     tars = _tars(store)
     places = Places(store)
@@ -67,7 +70,8 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        return places.keep(_update(index, store, tars, todo, places, executor, progress))
+        found = _update(index, store, tars, todo, places, executor, progress, bad)
+        return found if found is index else places.keep(found)
 
 
 def _tars(store: Store) -> dict[str, Stat]:
@@ -105,17 +109,19 @@ def _update(
     places: Places,
     executor: Executor | None,
     progress: bool,
+    bad: list[DataError] | None,
 ) -> Index:
-    """Scan what is stale; save now and then, so that an interruption loses little."""
+    """Scan what is stale; save now and then, so that an interruption loses little. The old index
+    itself where nothing came of that."""
     parts = {} if old is None else _split(old)
     parts = {name: part for name, part in parts.items() if name in tars and name not in todo}
     names = [name for name in todo if name in tars]
     pool = executor or ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    saved = time.monotonic()
+    saved, fresh = time.monotonic(), False
     try:
-        results: Iterable[list[Sample]] = pool.map(
+        results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
-            scan,
+            _scan_or_error,
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
@@ -124,16 +130,33 @@ def _update(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
         )
         for name, samples in bar:
+            if isinstance(samples, DataError):
+                if bad is None:
+                    raise samples
+                bad.append(samples)
+                continue
             parts[name] = part(name, tars[name], samples)
+            fresh = True
             if len(parts) < len(tars) and time.monotonic() - saved > _SAVE_EVERY_S:
                 places.keep(merge([parts[n] for n in sorted(parts)]), by_the_way=True)
                 saved = time.monotonic()
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
+    if bad and not parts:
+        raise bad[0]
+    if old is not None and not fresh and len(parts) == len(old.shards):
+        return old
     index = merge([parts[name] for name in sorted(parts)])
     _refuse_duplicates(index, store)
     return index
+
+
+def _scan_or_error(store: Store, name: str, size: int) -> list[Sample] | DataError:
+    try:
+        return scan(store, name, size)
+    except DataError as error:
+        return error
 
 
 def part(name: str, stat: Stat, samples: list[Sample]) -> Index:

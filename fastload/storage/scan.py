@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.storage.dates import NO_TIME, to_ns
-from fastload.storage.errors import DataError
+from fastload.storage.errors import NotAShardError
 from fastload.storage.extra import plain
 from fastload.storage.formats.tar import members
 from fastload.storage.formats.zarr import MOST_TEXT, ArraySpec, place_chunk
@@ -72,7 +72,7 @@ def scan(store: Store, shard: str, size: int) -> list[Sample]:
         for name, start, length in members(store, shard, size, SUFFIX)
     ]
     if not found:
-        raise DataError(store.path(shard), "", -1, f"the shard holds no *{SUFFIX} sample")
+        raise NotAShardError(store.path(shard), "", -1, f"the shard holds no *{SUFFIX} sample")
     return found
 
 

@@ -5,7 +5,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 
-from fastload.storage.errors import DataError
+from fastload.storage.errors import DataError, NotAShardError
 from fastload.storage.formats.foreign import HEAD, foreign
 from fastload.storage.store import Store
 
@@ -78,8 +78,10 @@ def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[s
             end = tar.offset
     except _FAULTS as error:
         what = foreign(store.bytes(name, 0, min(HEAD, size)))
-        reason = f"expected a tar, found {what}" if what else f"is not a sound tar ({error})"
-        raise DataError(path, "", -1, reason) from error
+        if what:
+            reason = f"expected a tar, found {what}"
+            raise NotAShardError(path, "", -1, reason) from error
+        raise DataError(path, "", -1, f"is not a sound tar ({error})") from error
     _check_end(store, name, end, size)
 
 
