@@ -21,12 +21,13 @@ from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
 
 HOSTILE: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3, 255, 2**16, 2**31, 2**32, 2**63, 2**64, 10**30, -(2**63), 0.5,
-    1e308, -0.0, math.nan, math.inf, "", "NaN", "0", "x" * 300, "\0", "é\ud800", "|O", "<M8[ns]",
-    "<U4", "<i8", "<f2", "|b1", "|V8", "<c16", "S0", "<U0", [], {}, [[]], [0], [1], [-1], [4], [4.0],
-    [True, 3], ["4"], [None], [2**40], [1, 1], [4, 24, 24], [1, 24, 24], [4, 3, 24, 24], [10**9] * 3,
-    {"id": "blosc"}, {"id": None}, {"id": []}, [{"id": "vlen-utf8"}], [{}], [3], "vlen-utf8",
-    {"id": "zlib"}, {"units": 3}, "days since 1970-01-01", "days since 0000-00-00", "C", "F",
+    None, True, False, 0, 1, -1, 2, 3, 255, 2**16, 2**31, 2**32, 2**63, 2**64, 10**30, -(2**63),
+    0.5, 1e308, -0.0, math.nan, math.inf, "", "NaN", "0", "x" * 300, "\0", "é\ud800", "|O", "<i8",
+    "<M8[ns]", "<U4", "<f2", "|b1", "|V8", "<c16", "S0", "<U0", [], {}, [[]], [0], [1], [-1], [4],
+    [4.0], [True, 3], ["4"], [None], [2**40], [1, 1], [4, 24, 24], [1, 24, 24], [4, 3, 24, 24],
+    [10**9] * 3, {"id": "blosc"}, {"id": None}, {"id": []}, [{"id": "vlen-utf8"}], [{}], [3],
+    "vlen-utf8", {"id": "zlib"}, {"units": 3}, "days since 1970-01-01", "days since 0000-00-00",
+    "C", "F",
 ]  # fmt: skip
 
 
@@ -76,8 +77,7 @@ def attempt(root: Path) -> str:
             for i in range(len(ds)):
                 ds[i]
     except DataError as error:
-        assert error.shard
-        return error.reason
+        return f"{error.shard}: {error.reason}"
     return ""
 
 
@@ -141,7 +141,7 @@ def test_c9_a_sample_that_promises_too_much(tmp_path: Path) -> None:
     """1.9 GB of pixels in a few kilobytes are not believed; all fill value within reason is."""
     content = make.group(make.pixels(1, (2, 2, 6, 6)), consolidated=False)
     header = json.loads(content["bands/.zarray"])
-    for shape, refused in (((4, 13, 4300, 4300), True), ((4, 13, 1100, 1100), False)):
+    for shape, refused in (((2, 26, 4300, 4300), True), ((2, 26, 1100, 1100), False)):
         large = {"shape": shape, "chunks": (1, *shape[1:])}
         content["bands/.zarray"] = json.dumps(header | large).encode()
         few = {n: c for n, c in content.items() if not n.startswith("bands/") or "zarray" in n}
@@ -163,13 +163,15 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], bytearray], Any]) ->
     base = 20 + length
     header, body = json.loads(data[20:base]), bytearray(data[base:])
     change(header, body)
-    for name, column in header["columns"].items():
+    columns = header.get("columns")
+    for name, column in columns.items() if isinstance(columns, dict) else ():
         try:
-            size = index_file.nbytes_of(column)
-            column["crc"] = crc32(bytes(body[column["at"] : column["at"] + size]))
-            if name == "chunks":
+            if name != "chunks":
+                size = index_file.nbytes_of(column)
+                column["crc"] = crc32(bytes(body[column["at"] : column["at"] + size]))
+            elif "chunk_sums" in header:
                 header["chunk_sums"] = chunk_sums(header, column, bytes(body))
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
             continue  # nothing can be mended
     text = json.dumps(header).encode()
     text += b" " * (-(20 + len(text)) % 64)

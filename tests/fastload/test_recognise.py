@@ -118,9 +118,7 @@ def test_c6_bytes_behind_the_padding(tmp_path: Path, reopen: Open, behind: int) 
         reopen(tmp_path)
 
 
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 1893242880\n" % (
-    b"a" * 64
-)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 189\n" % (b"a" * 64)
 
 
 @pytest.mark.parametrize(
