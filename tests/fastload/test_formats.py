@@ -370,6 +370,7 @@ def test_zip64_end_record_is_refused(tmp_path: Path) -> None:
         ("chunks", [2**20, 3, 24, 24], "exceed"),
         ("fill_value", "many", "fill_value 'many' does not fit"),
         ("fill_value", 10**9, "does not fit"),
+        ("fill_value", [4], "does not fit"),
         ("dimension_separator", "-", "dimension_separator must be"),
         ("compressor", {"id": "pickle"}, "compressor 'pickle' is not supported"),
         ("compressor", "lz4", ""),

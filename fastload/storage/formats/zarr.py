@@ -171,6 +171,8 @@ def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
     if isinstance(value, str) and dtype.kind == "f":
         value = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}.get(value, value)
     try:
+        if np.ndim(value):
+            raise ValueError("it is not one value")
         return np.array(value, dtype)[()]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"fill_value {value!r} does not fit dtype {dtype}") from error
