@@ -19,6 +19,7 @@ from fastload import SSL4EOS12
 from fastload.datasets.source import ChunkedSource
 from fastload.storage.index import FILE, Index, Shard, save
 from fastload.storage.scan import CHUNK
+from fastload.storage.store import version
 
 SHARDS, PER_SHARD = 477, 512
 TIMESTAMPS, SIZE = 4, 264
@@ -67,8 +68,8 @@ def fabricate(root: Path, modalities: Sequence[str] = tuple(BANDS)) -> Path:
 def _tar(path: Path, size: int, largest: int) -> Shard:
     with path.open("wb") as file:
         file.truncate(size)
-        version = str(os.fstat(file.fileno()).st_mtime_ns)
-        return Shard(path.name, size, version, PER_SHARD, largest)
+        stat = os.fstat(file.fileno())
+        return Shard(path.name, size, version(stat), PER_SHARD, largest)
 
 
 def _array(shape: tuple[int, ...], dtype: str) -> dict[str, Any]:

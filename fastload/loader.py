@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastload import accelerated
 from fastload.agreement import compare_over_ranks
 from fastload.arguments import check, check_fast, check_foreign
-from fastload.cache import folder
+from fastload.cache import below
 from fastload.datasets import wrapped
 from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, moved, resolved, sample_of
@@ -209,7 +209,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._depth = prefetch_factor or DEFAULT_PREFETCH
         self.prefetch_factor = self._depth if num_workers else None  # as torch has it
         self.pin_memory = pin_memory or self.device.type == "cuda"
-        self.error_report = Path(error_report or folder() / "errors" / f"{data.fingerprint}.jsonl")
+        kept = below("errors", f"{data.fingerprint}.jsonl")
+        self.error_report = Path(error_report) if error_report else kept
         self.profile = Profile()
         self._engine: Engine | None = None
         self.use_stateful_dataloader = True  # Accelerate keeps the state of a loader marked so.
@@ -440,7 +441,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         - `bytes_in`, `bytes_out`: compressed and decoded bytes; `samples`: how many were finished,
           those of batches made ahead among them; `batches`: how many were delivered.
         - `errors`, `replaced`: unreadable samples, and how many of them were replaced;
-          `error_report`: the file that lists them.
+          `error_report`: the file that lists them; `unwritten`: what no file could keep, if any.
         - `verdict`: one line on what limits the run; `engine`, `workers`: what did the work.
         - `pixels`: how many pixels of the views, over all bands that are kept, show NaN, infinity
           or no data (`nan`, `infinite`, `no_data`), by the source pixel nearest to each; of samples
@@ -452,7 +453,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         return self.profile.summary() | {
             "engine": self._engine_name,
             "workers": self.num_workers,
-            "error_report": str(self.error_report),
+            "error_report": str(self.error_report or ""),
             **({} if self._engine is None else self._engine.summary()),
         }
 

@@ -28,6 +28,7 @@ class Stages:
             setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
 
 
+MOST_UNWRITTEN = 1000
 STAGES = ("read", "decode", "copy", "views")
 
 
@@ -47,6 +48,8 @@ class Profile:
         self.batches = 0
         self.replaced = 0
         self.errors = self.storage_errors = 0
+        self.unwritten: list[dict[str, Any]] = []
+        """Reports of unreadable samples that no file could keep; the first `MOST_UNWRITTEN`."""
 
     def __reduce__(self) -> tuple[type["Profile"], tuple[()]]:
         """A copy in another process counts from zero."""
@@ -99,6 +102,8 @@ class Profile:
             "errors": self.errors,
             "storage_errors": self.storage_errors,
         }
+        if self.unwritten:
+            out["unwritten"] = list(self.unwritten)
         return out | {"verdict": verdict(out)}
 
 

@@ -3,9 +3,13 @@
 import argparse
 import multiprocessing
 import os
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from fastload.storage.errors import DataError, NotAShardError
+from fastload.storage.formats.tar import TWIN
 from fastload.storage.index import open_index
 from fastload.storage.store import Local
 
@@ -19,13 +23,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Index every folder that holds tars; processes scan them in parallel."""
-    folders = sorted({tar.parent for tar in args.root.rglob("*.tar")})
+    """Index every folder that holds tars; processes scan them in parallel. Tars that are no shards
+    are named and passed over; damaged ones are named, and make the outcome 1."""
+    folders = sorted(_folders(args.root.expanduser()))
     if not folders:
         raise FileNotFoundError(f"{args.root}: expected shards named *.tar below it, found none")
     spawn = multiprocessing.get_context("spawn")
+    bad: list[DataError] = []
+    indexed = 0
     with ProcessPoolExecutor(args.workers, mp_context=spawn) as pool:
         for folder in folders:
-            index = open_index(Local(folder), pool, progress=True)
+            try:
+                index = open_index(Local(folder), pool, progress=True, bad=bad)
+            except DataError as error:
+                if error not in bad:  # of the folder as a whole
+                    bad.append(error)
+                continue
+            indexed += 1
             print(f"{folder}: {len(index)} samples in {len(index.shards)} shards")
-    return 0
+    damaged = [error for error in bad if not isinstance(error, NotAShardError)]
+    for foreign in (error for error in bad if error not in damaged):
+        print(f"fastload index: passed over {foreign}", file=sys.stderr)
+    for worse in damaged:
+        print(f"fastload index: {worse}", file=sys.stderr)
+    return 1 if damaged or not indexed else 0
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Folders that hold tars, through links, each once."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        stat = os.stat(place)
+        if (stat.st_dev, stat.st_ino) in seen:  # a link back, or a second way
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders.sort()
+        if any(name.endswith(".tar") and not name.startswith(TWIN) for name in files):
+            yield Path(place)

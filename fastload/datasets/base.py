@@ -71,6 +71,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
+        self.extras = dict(extras or {})
         self.statistics = statistics
         self.seed = index(seed)
         self.epoch: int | None = None

@@ -1,11 +1,10 @@
 """Looking up the chunks of a whole batch, compiled: which cells of a grid hold some timestamps."""
 
-import numba
-
 from fastload.datasets.source import FRAME, OTHER
 from fastload.storage.formats.zip import DEFLATED
+from fastload_kernels.compiled import jit
 
-_jit = numba.njit(nogil=True, cache=True)
+_jit = jit()
 
 
 @_jit

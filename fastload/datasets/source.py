@@ -1,8 +1,8 @@
 """The seam between layouts and engines: one modality on disk, its columns and its pixels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -57,9 +57,10 @@ class Columns:
     Attributes:
         key: bytes ``[N]``, UTF-8, each once.
         lon, lat: float64 ``[N]``, degrees.
-        time: int64 ``[N, T]``, ns since 1970.
+        time: int64 ``[N, T]``, ns since 1970; `storage.dates.NO_TIME` where unknown.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
         group: uint32 ``[N]``, samples that lie together on disk; what block shuffle mixes.
+        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8).
     """
 
     key: NDArray[np.bytes_]
@@ -68,6 +69,7 @@ class Columns:
     time: NDArray[np.int64]
     cloud: NDArray[np.float32]
     group: NDArray[np.uint32]
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Source(ABC):
@@ -108,10 +110,10 @@ CHUNK = np.dtype(
     + [(name, "<i8") for name in ("offset", "stored", "size")]
     + [("crc", "<u4"), ("method", "u1"), ("codec", "u1"), ("layout", "<u2")]
 )
-"""A chunk that a batch needs: which slot of the batch wants it; the first timestamp in it; its
-number in the sample's chunk grid; where its bytes lie and how many (0: there are none, and all is
-fill value); bytes and CRC-32 of what a zip stored there, and by which zip method; `FRAME` or
-`OTHER`; the sample's layout."""
+"""A chunk that a batch needs: which slot of the batch wants it; the first timestamp in it, as the
+source numbers them, which need not be how they are stored; its number in the sample's chunk grid;
+where its bytes lie and how many (0: there are none, and all is fill value); bytes and CRC-32 of
+what a zip stored there, and by which zip method; `FRAME` or `OTHER`; the sample's layout."""
 
 OTHER, FRAME = 0, 1
 """Codecs: what only the source can decode, or one Blosc frame of one whole timestamp."""
@@ -122,7 +124,7 @@ class Chunks:
     """The chunks of a batch.
 
     Attributes:
-        rows: `CHUNK` ``[n]``, by slot, and within it in the order of the chunk grid.
+        rows: `CHUNK` ``[n]``, by slot, within it by timestamp, and then in the order of the grid.
         starts: int64 ``[B + 1]``; those of slot b are from ``starts[b]`` to before
             ``starts[b + 1]``.
     """

@@ -3,78 +3,149 @@
 Layout: ``{root}/{split}/{modality}/*.tar``. Source: the dataset's card of February 2026.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastload.bands import Asked, by_modality
+from fastload.datasets.agree import nearest, report
 from fastload.datasets.base import Dataset
+from fastload.datasets.columns import chosen
+from fastload.datasets.folders import Folders
 from fastload.datasets.join import join
+from fastload.datasets.locate import split_folder
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.errors import DataError
-from fastload.storage.index import open_index
-from fastload.storage.store import Local
+
+Rows = Mapping[str, NDArray[np.int64] | None]
 
 
 class SSL4EOS12(Dataset):
     """SSL4EO-S12 v1.1 (WebDataset release), map-style.
 
     Args:
-        root: folder of splits.
+        root: folder of splits; ``~`` is the user's home.
         split: folder of modalities, "train" or "val".
         modalities: folders of tars, such as S2L1C, S2L2A, S1GRD, S2RGB, NDVI, LULC, DEM; joined by
-            key. The first is the reference for dates and for the views' timestamps.
+            key. The first is the reference for dates and for the views' timestamps. "LULC/NAME" is
+            another array of that folder's samples, ``[T, C, H, W]``, or ``[T, H, W]`` as a single
+            band; "cloud_mask" that of an optical modality: of those given, else the first of
+            S2L2A, S2L1C and S2RGB that has one. One name may be given as it is.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``.
         statistics: which release's statistics the data obeys, by name; or a `Statistics` of your
             own, or the path of a JSON file of one; see `fastload.statistics`.
         bands: names of the bands to show, in this order; for several modalities a mapping by
             modality, of which those that are not named show all. 'B4' is 'B04', 'VV' is 'vv'.
         missing: "error" refuses keys that some modality lacks, "drop" leaves them out and says so.
+        bad_shards: "raise", or "skip" to leave out shards that cannot be indexed. Their keys are
+            then missing, too.
+        align: "nearest" puts the timestamps of each further modality side by side with the first
+            one's by their dates, so that the gaps of a sample add up to the least; those with one
+            timestamp, with another number of them or with unknown dates keep their order. None: as
+            they are stored.
+        columns: further columns to keep in `extras`: "cloud", or what the samples have besides
+            pixels, such as "crs" or "file_id"; of the first modality that has it.
         check_crc: compare each chunk read with the CRC-32 of its zip directory.
         seed: what `dataset[i]` draws its views with. A DataLoader has its own.
         executor: builds missing indexes; threads by default.
         progress: show a bar while indexing.
 
+    Attributes:
+        bad_shards: errors of the shards that were left out.
+
     Raises:
-        FileNotFoundError: names a folder that is not there.
+        FileNotFoundError: names a folder that is not there, and what is.
         DataError: names a damaged shard.
-        ValueError: where recipe and data do not fit, keys are missing, or a band is unknown.
+        ValueError: where an argument is out of range, recipe and data do not fit, keys are
+            missing, or a band is unknown.
     """
 
     def __init__(
         self,
         root: str | Path,
         split: str = "train",
-        modalities: Sequence[str] = ("S2L1C",),
+        modalities: Sequence[str] | str = ("S2L1C",),
         recipe: Recipe | None = None,
         statistics: What = "v1.1-webdataset",
         *,
         bands: Asked = None,
         missing: Literal["error", "drop"] = "error",
+        bad_shards: Literal["raise", "skip"] = "raise",
+        align: Literal["nearest"] | None = None,
+        columns: Sequence[str] = (),
         check_crc: bool = True,
         seed: int = 0,
         executor: Executor | None = None,
         progress: bool = True,
     ) -> None:
-        if isinstance(modalities, str) or not modalities:
-            raise ValueError(f"modalities must be a list of names, got {modalities!r}")
-        if len(set(modalities)) < len(modalities):
-            raise ValueError(f"modalities must differ, got {list(modalities)}")
-        if missing not in ("error", "drop"):
-            raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
+        names = [modalities] if isinstance(modalities, str) else list(modalities)
+        _check(names, missing, bad_shards, align)
         own = found_statistics(statistics)
-        asked = by_modality(bands, modalities)
-        folder = Path(root) / split
-        sources = {}
-        for name in modalities:
-            store = Local(folder / name)
-            index = open_index(store, executor, progress, print)
-            if not len(index):
-                raise DataError(store.place, "", -1, "the shards hold no *.zarr.zip sample")
-            sources[name] = ZarrSource(name, store, index, check_crc, asked[name])
-        keys = {name: source.columns.key for name, source in sources.items()}
-        super().__init__(sources, recipe, own, seed, join(keys, missing))
+        self.bad_shards: list[DataError] = []
+        skipped = self.bad_shards if bad_shards == "skip" else None
+        folders = Folders(split_folder(root, split), executor, progress, skipped)
+        asked = by_modality(bands, names)
+        sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
+        _tell(self.bad_shards, folders.split)
+        rows = join({name: source.columns.key for name, source in sources.items()}, missing)
+        if align is not None:
+            sources = _aligned(sources, rows)
+        report({n: _of(s.columns.time, rows[n]) for n, s in sources.items()}, align is not None)
+        super().__init__(
+            sources,
+            recipe,
+            own,
+            seed,
+            rows,
+            extras=chosen(columns, sources, rows),
+        )
+
+
+def _check(names: list[str], missing: Any, bad_shards: Any, align: Any) -> None:
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"modalities must be a list of names, got {names!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"modalities must differ, got {names}")
+    if missing not in ("error", "drop"):
+        raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
+    if bad_shards not in ("raise", "skip"):
+        raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
+    if align not in (None, "nearest"):
+        raise ValueError(f"align must be None or 'nearest', got {align!r}")
+
+
+def _tell(bad: list[DataError], split: Path) -> None:
+    if bad:
+        warnings.warn(
+            f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
+            "(`bad_shards` lists them)",
+            stacklevel=3,
+        )
+
+
+def _of(values: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
+    return values if rows is None else values[rows]
+
+
+def _aligned(sources: dict[str, ZarrSource], rows: Rows) -> dict[str, ZarrSource]:
+    """Further modalities with their timestamps by the dates of the first."""
+    first, *others = sources
+    out, T = dict(sources), sources[first].modality.timestamps
+    times = _of(sources[first].columns.time, rows[first])
+    for name in others:
+        source, mine = sources[name], rows[name]
+        if T == 1 or source.modality.timestamps != T:
+            continue
+        order = np.tile(np.arange(T, dtype=np.int8), (len(source), 1))
+        some = slice(None) if mine is None else mine
+        order[some] = nearest(times, _of(source.columns.time, mine))
+        out[name] = source.ordered(order)
+    return out

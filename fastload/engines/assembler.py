@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,9 @@ import numpy as np
 from fastload.datasets.base import Dataset
 from fastload.engines import Options
 from fastload.engines.batch import Request, draw
+from fastload.profile import MOST_UNWRITTEN
 from fastload.storage.errors import DataError, StorageError
+from fastload.storage.notice import once
 from fastload_kernels.philox import REPLACE, choice, words
 
 MOST_ATTEMPTS = 16
@@ -65,8 +66,6 @@ class Repair:
             self.profile.errors += 1
             self.profile.storage_errors += of_storage
             self.profile.replaced += replaced_by is not None
-            if self.report is None:
-                return
             line: dict[str, Any] = {
                 "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "epoch": epoch,
@@ -79,9 +78,20 @@ class Repair:
             }
             if of_storage:
                 line["kind"] = "storage"
-            try:
+            self._keep(line)
+
+    def _keep(self, line: dict[str, Any]) -> None:
+        """Append to the file, or where that is not possible to a list; never an error, which would
+        hide what is wrong with the data."""
+        problem: object = "there is no folder for it"
+        try:
+            if self.report is not None:
                 self.report.parent.mkdir(parents=True, exist_ok=True)
                 with self.report.open("a") as file:
                     file.write(json.dumps(line) + "\n")
-            except OSError as problem:  # must not hide what is wrong with the data
-                warnings.warn(f"the error report {self.report}: {problem}", stacklevel=2)
+                return
+        except OSError as error:
+            problem = error
+        once("report", str(self.report), f"the error report is kept in `stats()` alone ({problem})")
+        if len(self.profile.unwritten) < MOST_UNWRITTEN:
+            self.profile.unwritten.append(line)

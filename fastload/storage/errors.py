@@ -32,6 +32,10 @@ class DataError(RuntimeError):
         return type(self), (self.shard, self.member, self.offset, self.reason)
 
 
+class NotAShardError(DataError):
+    """A file that is no tar, or holds no sample: there is nothing in it to be damaged."""
+
+
 class StorageError(DataError):
     """The bytes could not be had, though nothing says that they are damaged: the disk or network
     failed, also when it was asked again. Counted apart from damage."""

@@ -5,12 +5,10 @@ touches only the columns that are used. A tar whose size or version changed is s
 others keep their rows.
 """
 
-import contextlib
-import fcntl
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import copy
 from itertools import repeat
@@ -21,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from fastload.cache import folder
 from fastload.storage.errors import DataError, is_scarce, scarce
+from fastload.storage.extra import stack
+from fastload.storage.formats.tar import TWIN
 from fastload.storage.index_file import Index, Shard, load, save
+from fastload.storage.index_place import FILE, Places
+from fastload.storage.lock import locked
 from fastload.storage.scan import CHUNK, NO_TIME, Sample, scan
 from fastload.storage.store import Stat, Store
 
 __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
 
-FILE = "fastload.index"
 _SAVE_EVERY_S = 60.0
 
 
@@ -38,64 +38,59 @@ def open_index(
     executor: Executor | None = None,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
+    bad: list[DataError] | None = None,
 ) -> Index:
     """Load the index of a store of tars, after scanning those that it lacks.
+
+    It is kept beside the tars, else in the cache, else in memory alone; where it is not kept beside
+    them a warning says so, once. Of several processes one scans, as far as the place knows locks.
 
     Args:
         store: holds the tars.
         executor: runs the scans, anything in the manner of `concurrent.futures`; threads if None.
         progress: show a bar.
         say: called with a sentence if a scan is needed.
+        bad: receives the errors of shards that cannot be indexed, which are left out; None: the
+            first one is raised.
 
     Raises:
         FileNotFoundError: where there is no such store or no tar in it.
-        DataError: names the damaged shard.
+        DataError: names the damaged shard; also where all are.
     """
-    tars = store.list(".tar")
-    if not tars:
-        raise FileNotFoundError(f"{store.place}: expected shards named *.tar, found none")
-    for path in _places(store):
-        index = _load_if_sound(path)
+    tars = _tars(store)
+    places = Places(store)
+    for path in places.all:
+        index = _load_if_sound(path, places)
         if index is not None and _stale(index, tars) == []:
             return index
-    path = _writable_place(store)
-    with _locked(path):
-        index = _load_if_sound(path)
+    with locked(places.lock):
+        index = None if places.first is None else _load_if_sound(places.first, places)
         todo = _stale(index, tars)
-        if index is None or todo:
-            if say:
-                say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-            index = _update(index, store, tars, todo, path, executor, progress)
-            save(index, path)
-    return load(path)
+        if index is not None and not todo:
+            return index
+        if say:
+            say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
+        found = _update(index, store, tars, todo, places, executor, progress, bad)
+        return found if found is index else places.keep(found)
 
 
-def _places(store: Store) -> list[Path]:
-    """Where an index may lie: beside the shards, or in the cache."""
-    name = f"{Path(store.place).name}-{store.digest()}.index"
-    cached = folder() / "index" / name
-    return [cached] if store.folder is None else [store.folder / FILE, cached]
+def _tars(store: Store) -> dict[str, Stat]:
+    """The shards; what macOS leaves beside a file is none."""
+    tars = {n: stat for n, stat in store.list(".tar").items() if not n.startswith(TWIN)}
+    if not tars:
+        raise FileNotFoundError(f"{store.place}: expected shards named *.tar, found none")
+    return tars
 
 
-def _writable_place(store: Store) -> Path:
-    *_, cached = _places(store)
-    beside = store.folder
-    # Nobody may write where no write bit is set, though a superuser could.
-    if beside is not None and beside.stat().st_mode & 0o222 and os.access(beside, os.W_OK):
-        return beside / FILE
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    return cached
-
-
-def _load_if_sound(path: Path) -> Index | None:
+def _load_if_sound(path: Path, places: "Places") -> Index | None:
     try:
-        return load(path)
+        return load(path, places.trusted)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and is_scarce(error):
             raise scarce(error, str(path)) from error
-        warnings.warn(f"{path}: is not a sound index ({error}); built anew", stacklevel=3)
+        warnings.warn(f"{path}: is not a sound index ({error}); built anew", stacklevel=4)
         return None
 
 
@@ -106,33 +101,27 @@ def _stale(index: Index | None, tars: dict[str, Stat]) -> list[str]:
     return [name for name, stat in tars.items() if known.get(name) != stat] + gone
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process scans; the others wait, then find the index."""
-    with path.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _update(
     old: Index | None,
     store: Store,
     tars: dict[str, Stat],
     todo: list[str],
-    path: Path,
+    places: Places,
     executor: Executor | None,
     progress: bool,
+    bad: list[DataError] | None,
 ) -> Index:
-    """Scan what is stale; save now and then, so that an interruption loses little."""
+    """Scan what is stale; save now and then, so that an interruption loses little. The old index
+    itself where nothing came of that."""
     parts = {} if old is None else _split(old)
     parts = {name: part for name, part in parts.items() if name in tars and name not in todo}
     names = [name for name in todo if name in tars]
     pool = executor or ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    saved = time.monotonic()
+    saved, fresh = time.monotonic(), False
     try:
-        results: Iterable[list[Sample]] = pool.map(
+        results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
-            scan,
+            _scan_or_error,
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
@@ -141,16 +130,33 @@ def _update(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
         )
         for name, samples in bar:
+            if isinstance(samples, DataError):
+                if bad is None:
+                    raise samples
+                bad.append(samples)
+                continue
             parts[name] = part(name, tars[name], samples)
+            fresh = True
             if len(parts) < len(tars) and time.monotonic() - saved > _SAVE_EVERY_S:
-                save(merge([parts[n] for n in sorted(parts)]), path)
+                places.keep(merge([parts[n] for n in sorted(parts)]), by_the_way=True)
                 saved = time.monotonic()
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
+    if bad and not parts:
+        raise bad[0]
+    if old is not None and not fresh and len(parts) == len(old.shards):
+        return old
     index = merge([parts[name] for name in sorted(parts)])
     _refuse_duplicates(index, store)
     return index
+
+
+def _scan_or_error(store: Store, name: str, size: int) -> list[Sample] | DataError:
+    try:
+        return scan(store, name, size)
+    except DataError as error:
+        return error
 
 
 def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
@@ -176,6 +182,7 @@ def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
         times,
         cloud,
         chunks,
+        stack([s.extra for s in samples], [1] * len(samples)),
     )
 
 
@@ -191,7 +198,7 @@ def merge(parts: list[Index]) -> Index:
     return Index(
         [s for p in parts for s in p.shards],
         layouts,
-        _join([p.key for p in parts], np.bytes_),
+        _narrow(_join([p.key for p in parts], np.bytes_)),
         _join([p.shard + np.uint32(b) for p, b in zip(parts, shard_base, strict=False)], np.uint32),
         _join([m[p.layout] for p, m in zip(parts, remap, strict=True)], np.uint32),
         _join([p.first + b for p, b in zip(parts, chunk_base, strict=False)], np.int64),
@@ -200,7 +207,14 @@ def merge(parts: list[Index]) -> Index:
         _join([_padded(p.time, T, NO_TIME) for p in parts], np.int64),
         _join([_padded(p.cloud, T, np.nan) for p in parts], np.float32),
         _join([_of_file(p.chunks, b) for p, b in zip(parts, shard_base, strict=False)], CHUNK),
+        stack([p.extra for p in parts], [len(p) for p in parts]),
     )
+
+
+def _narrow(keys: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Keys in as many bytes as the longest has, whatever rows there were before."""
+    longest = int(np.char.str_len(keys).max(initial=1))
+    return keys if keys.dtype.itemsize == longest else keys.astype(f"S{longest}")
 
 
 def _join(arrays: list[Any], dtype: Any) -> NDArray[Any]:
@@ -240,6 +254,7 @@ def _split(index: Index) -> dict[str, Index]:
             index.time[rows],
             index.cloud[rows],
             _of_file(index.chunks[ends[start] : ends[stop]], 0),
+            {name: column[rows] for name, column in index.extra.items()},
         )
     return parts
 

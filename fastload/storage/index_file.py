@@ -7,9 +7,10 @@ columns as they lie in memory, each on a cache line; all numbers little-endian.
 import json
 import mmap
 import os
-import threading
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +19,23 @@ from numpy.typing import NDArray
 
 from fastload.storage.checksum import crc32
 from fastload.storage.errors import DataError
+from fastload.storage.index_check import (
+    COLUMNS,
+    check_chunks,
+    check_columns,
+    check_rows,
+    dtype_of,
+    nbytes_of,
+)
 
 _MAGIC = b"FASTLOAD"
-_VERSION = 3
+_VERSION = 4
 _ALIGN = 64
 _BLOCK = 2**20
+_MOST_HEADER = 2**26
 _START = len(_MAGIC) + 12
-COLUMNS = ("key", "shard", "layout", "first", "lon", "lat", "time", "cloud", "chunks")
+_EXTRA = "extra/"
+"""How the names of further columns begin in a file."""
 
 
 class Shard(NamedTuple):
@@ -47,18 +58,19 @@ class Shard(NamedTuple):
 class Index:
     """Rows of N samples and their M chunks; every array may be a view of a memory map.
 
-    A loaded index pickles as the place of its file.
+    A loaded index pickles as the place of its file, one that no file keeps with all that it holds.
 
     Attributes:
         shards: the tars, in the order of the rows; `shard` points here.
-        layouts: distinct array headers as JSON (see `scan.specs_of`); `layout` points here.
+        layouts: distinct array headers as JSON (see `group.specs_of`); `layout` points here.
         key: bytes ``[N]``, UTF-8.
         first: int64 ``[N]``, the sample's first row in `chunks`.
-        lon, lat: float64 ``[N]``, degrees.
-        time: int64 ``[N, T]``, ns since 1970, padded by `scan.NO_TIME`.
+        lon, lat: float64 ``[N]``, degrees; NaN where unknown.
+        time: int64 ``[N, T]``, ns since 1970; `dates.NO_TIME` where unknown, and as padding.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
-        chunks: `scan.CHUNK` records ``[M]``, whose `file` points to `shards`; call `verify` before
-            the first use of a shard's.
+        chunks: `scan.CHUNK` records ``[M]``, whose `file` points to `shards`.
+        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8). A
+            sample that lacks one has -1, NaN or nothing there.
     """
 
     shards: list[Shard]
@@ -72,48 +84,55 @@ class Index:
     time: NDArray[np.int64]
     cloud: NDArray[np.float32]
     chunks: NDArray[np.void]
+    extra: dict[str, NDArray[Any]] = field(default_factory=dict)
     origin: "Origin | None" = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.key)
 
-    def verify(self, shards: NDArray[np.uint32]) -> None:
-        """Compare shards' chunk rows with their checksum; each is read only then, and once.
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns by the names that a file has."""
+        extra = {_EXTRA + name: array for name, array in self.extra.items()}
+        return {name: getattr(self, name) for name in COLUMNS} | extra
 
-        Raises:
-            DataError: names the index file.
-        """
-        if self.origin is None:
-            return
-        for shard in np.unique(shards[~self.origin.verified[shards]]).tolist():
-            rows = _chunk_rows(self, self.origin.starts[shard], self.shards[shard].samples)
-            if crc32(_bytes(self.chunks[rows])) != self.origin.chunk_sums[shard]:
-                reason = "the index is damaged (CRC-32 of its chunks); delete it, to build it anew"
-                raise DataError(str(self.origin.path), self.shards[shard].name, -1, reason)
-            self.origin.verified[shard] = True
+    def chunks_of(self) -> list[slice]:
+        """The rows in `chunks` of each shard."""
+        ends = np.append(self.first, len(self.chunks))
+        bounds = ends[np.cumsum([0, *(s.samples for s in self.shards)])].tolist()
+        return [slice(a, b) for a, b in pairwise(bounds)]
 
     def __reduce__(self) -> Any:
         if self.origin is None:
-            return super().__reduce__()
+            return _of_values, (self.shards, self.layouts, self.columns())
         return _load_same, (self.origin.path, self.origin.token)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The file that an index was loaded from."""
+class Origin(NamedTuple):
+    """The file that an index was loaded from; `token` is the CRC-32 of its header, which holds
+    those of all columns."""
 
     path: Path
     token: int
-    """CRC-32 of its header, which holds those of all columns."""
-    chunk_sums: list[int]
-    starts: list[int]
-    """First row of each shard."""
-    verified: NDArray[np.bool_]
+
+
+def _of_values(
+    shards: list[Shard],
+    layouts: list[str],
+    columns: dict[str, NDArray[Any]],
+    origin: Origin | None = None,
+) -> Index:
+    plain = {name: columns[name] for name in COLUMNS}
+    extra = {n.removeprefix(_EXTRA): a for n, a in columns.items() if n not in plain}
+    return Index(shards, layouts, **plain, extra=extra, origin=origin)
 
 
 def save(index: Index, path: Path) -> None:
-    """Write atomically."""
-    arrays = {name: np.ascontiguousarray(getattr(index, name)) for name in COLUMNS}
+    """Write atomically.
+
+    Raises:
+        OSError: where it cannot be written; nothing is left behind then.
+    """
+    arrays = {name: np.ascontiguousarray(array) for name, array in index.columns().items()}
     columns, at = {}, 0
     for name, array in arrays.items():
         dtype = array.dtype.descr if array.dtype.names else array.dtype.str
@@ -126,14 +145,14 @@ def save(index: Index, path: Path) -> None:
         "shards": index.shards,
         "layouts": index.layouts,
         "columns": columns,
-        "chunk_sums": _chunk_sums(index),
+        "chunk_sums": [crc32(_bytes(index.chunks[rows])) for rows in index.chunks_of()],
     }
     text = json.dumps(header).encode()
     text += b" " * (-(_START + len(text)) % _ALIGN)
     sizes = len(text).to_bytes(8, "little") + crc32(text).to_bytes(4, "little")
-    temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # never what is there, nor through a link
             file.write(_MAGIC + sizes + text)
             for array in arrays.values():
                 file.write(_bytes(array).data)
@@ -147,39 +166,42 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _chunk_rows(index: Index, start: int, samples: int) -> slice:
-    """Rows in `chunks` of so many samples from `start` on."""
-    ends = (start, start + samples)
-    first, last = (int(index.first[e]) if e < len(index) else len(index.chunks) for e in ends)
-    return slice(first, last)
+def load(path: Path, trusted: Collection[int] | None = None) -> Index:
+    """Map an index file, after all of it was compared with its checksums and its own bounds.
 
-
-def _chunk_sums(index: Index) -> list[int]:
-    """CRC-32 of each shard's chunk rows."""
-    starts = np.cumsum([0, *(s.samples for s in index.shards)])
-    return [
-        crc32(_bytes(index.chunks[_chunk_rows(index, int(start), shard.samples)]))
-        for start, shard in zip(starts, index.shards, strict=False)
-    ]
-
-
-def load(path: Path) -> Index:
-    """Map an index file. All but the chunks is compared with its checksums here.
+    Args:
+        path: of the file.
+        trusted: users whose file is believed, by number; None: anybody's.
 
     Raises:
         ValueError: where the file is not a sound index of this version.
     """
     with path.open("rb") as file:
-        fd = file.fileno()
-        header, token, base = _header(lambda at, size: os.pread(fd, size, at), os.fstat(fd).st_size)
-        for name in COLUMNS[:-1]:
-            _check_column(fd, name, header["columns"][name], base)
-        data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    columns = {name: _column(data, header["columns"][name], base) for name in COLUMNS}
-    shards = [Shard(*s) for s in header["shards"]]
-    starts = np.cumsum([0, *(s.samples for s in shards)]).tolist()
-    origin = Origin(path, token, header["chunk_sums"], starts, np.zeros(len(shards), bool))
-    return Index(shards, header["layouts"], **columns, origin=origin)
+        fd, stat = file.fileno(), os.fstat(file.fileno())
+        if trusted is not None and stat.st_uid not in trusted:
+            raise ValueError(f"it is of user {stat.st_uid}, who owns neither this process nor the "
+                             "shards")  # fmt: skip
+
+        def read(at: int, size: int) -> bytes:
+            """Not through the map, so that no page of it becomes resident."""
+            return os.pread(fd, size, at)
+
+        try:
+            header, token, base = _header(read, stat.st_size)
+            check_columns(header)
+            for name, column in header["columns"].items():
+                if name != "chunks":
+                    _check_column(read, name, column, base)
+            data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            columns = {n: _column(data, c, base) for n, c in header["columns"].items()}
+            shards = [Shard(*s) for s in header["shards"]]
+            index = _of_values(shards, header["layouts"], columns, Origin(path, token))
+            check_rows(index)
+            start = base + header["columns"]["chunks"]["at"]
+            check_chunks(index, header["chunk_sums"], lambda at, size: read(start + at, size))
+        except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"its header makes no sense ({error})") from error
+    return index
 
 
 def _header(read: Callable[[int, int], bytes], size: int) -> tuple[dict[str, Any], int, int]:
@@ -189,7 +211,7 @@ def _header(read: Callable[[int, int], bytes], size: int) -> tuple[dict[str, Any
         raise ValueError("it has no index signature")
     length = int.from_bytes(start[len(_MAGIC) : -4], "little")
     token = int.from_bytes(start[-4:], "little")
-    if length > size:
+    if length > min(size, _MOST_HEADER):
         raise ValueError("its header does not fit the file")
     text = read(_START, length)
     if crc32(text) != token:
@@ -202,18 +224,13 @@ def _header(read: Callable[[int, int], bytes], size: int) -> tuple[dict[str, Any
     return header, token, _START + length
 
 
-def _dtype(column: dict[str, Any]) -> np.dtype[Any]:
-    described = column["dtype"]
-    return np.dtype([tuple(d) for d in described] if isinstance(described, list) else described)
-
-
-def _check_column(fd: int, name: str, column: dict[str, Any], base: int) -> None:
-    """By reading, not through the map, so that no page of it becomes resident."""
-    at = base + column["at"]
-    end = at + int(np.prod(column["shape"], dtype=np.int64)) * _dtype(column).itemsize
-    checksum = 0
+def _check_column(
+    read: Callable[[int, int], bytes], name: str, column: dict[str, Any], base: int
+) -> None:
+    at, checksum = base + column["at"], 0
+    end = at + nbytes_of(column)
     while at < end:
-        block = os.pread(fd, min(_BLOCK, end - at), at)
+        block = read(at, min(_BLOCK, end - at))
         if not block:
             break
         checksum = crc32(block, checksum)
@@ -223,8 +240,9 @@ def _check_column(fd: int, name: str, column: dict[str, Any], base: int) -> None
 
 
 def _column(data: mmap.mmap, column: dict[str, Any], base: int) -> NDArray[Any]:
-    count = int(np.prod(column["shape"], dtype=np.int64))
-    flat: NDArray[Any] = np.frombuffer(data, _dtype(column), count, base + column["at"])
+    dtype = dtype_of(column)
+    count = nbytes_of(column) // dtype.itemsize
+    flat: NDArray[Any] = np.frombuffer(data, dtype, count, base + column["at"])
     return flat.reshape(column["shape"])
 
 

@@ -4,7 +4,6 @@ import ctypes
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from isal import isal_zlib
 from llvmlite import ir
@@ -12,7 +11,9 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-_jit = numba.njit(nogil=True, cache=True)
+from fastload_kernels.compiled import jit
+
+_jit = jit()
 _pread = types.ExternalFunction(
     "pread", types.int64(types.int32, types.uintp, types.uintp, types.int64)
 )

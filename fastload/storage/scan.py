@@ -4,48 +4,47 @@ import json
 import math
 import posixpath
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.storage.checksum import crc32
-from fastload.storage.errors import DataError
-from fastload.storage.formats.codecs import inflate
+from fastload.storage.dates import NO_TIME, to_ns
+from fastload.storage.errors import NotAShardError
+from fastload.storage.extra import plain
 from fastload.storage.formats.tar import members
-from fastload.storage.formats.zarr import ArraySpec, place_chunk
-from fastload.storage.formats.zip import (
-    DEFLATED,
-    STORED,
-    Directory,
-    Entry,
-    check_names,
-    directory,
+from fastload.storage.formats.zarr import MOST_TEXT, ArraySpec, place_chunk
+from fastload.storage.formats.zip import check_names
+from fastload.storage.group import (
+    CHUNK,
+    CLOUD_MASK,
+    Group,
+    band_names,
+    group_of,
+    specs_of,
 )
+from fastload.storage.member import Member, check_entry
 from fastload.storage.store import Store
 
+__all__ = ["CHUNK", "NO_TIME", "SUFFIX", "Sample", "band_names", "scan", "specs_of"]
+
 SUFFIX = ".zarr.zip"
-ARRAYS = ("bands", "cloud_mask")
-"""Arrays whose chunks are indexed; the first is required."""
 THIN_CLOUD, THICK_CLOUD = 3, 4
-TAIL = 24 * 1024
-"""Bytes read from a zip's end at once: its directory and the small arrays lie there."""
+MOST_HEADERS = 2**20
+"""Bytes of a group's headers, all together, that are believed."""
 MOST_SMALL = 2**26
-"""Bytes of the largest header or small array that is believed."""
-NO_TIME = np.iinfo(np.int64).min
-"""Pads the time column of samples with fewer timestamps."""
-
-CHUNK = np.dtype(
-    [("offset", "<u8")] + [(name, "<u4") for name in ("stored", "size", "crc", "method", "file")]
-)
-"""A chunk's bytes: where in which file, how many, inflated size, CRC-32 and zip method. `stored` is
-0 where the chunk is absent and so is all fill value."""
-
+"""Bytes of the largest small array that is believed."""
+SLACK, RATIO = 2**28, 1000
+"""A sample of so many decoded bytes is believed; beyond, it may be so many times as large as what
+is stored of it."""
 
 _HEADERS = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _CHUNK_NAME = re.compile(r"/\d+([./]\d+)*$")
+_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+           SystemError)  # fmt: skip
+"""What headers that make no sense may raise, in this package or in those that it calls."""
 
 
 @dataclass
@@ -59,63 +58,7 @@ class Sample:
     time: NDArray[np.int64]
     cloud: NDArray[np.float32]
     chunks: NDArray[np.void]
-
-
-@dataclass
-class _Member:
-    """One `{key}.zarr.zip` inside a tar."""
-
-    store: Store
-    shard: str
-    name: str
-    start: int
-    size: int
-    tail: bytes = b""
-    entries: dict[str, Entry] = field(default_factory=dict)
-
-    def open(self) -> Directory:
-        """Read the zip's directory."""
-        found = directory(self.read, self.size)
-        self.entries = found.entries
-        return found
-
-    def error(self, reason: str, offset: int = -1, inner: str = "") -> DataError:
-        name = f"{self.name}/{inner}" if inner else self.name
-        return DataError(
-            self.store.path(self.shard), name, self.start if offset < 0 else offset, reason
-        )
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the zip, from its cached tail where they lie there."""
-        if not 0 <= offset <= offset + size <= self.size:
-            raise ValueError(f"{size} bytes at {offset} reach beyond the zip of {self.size} bytes")
-        tail_start = max(0, self.size - TAIL)
-        if offset < tail_start:
-            data = self.store.bytes(self.shard, self.start + offset, size)
-        else:
-            if not self.tail:
-                start, length = self.start + tail_start, self.size - tail_start
-                self.tail = self.store.bytes(self.shard, start, length)
-            data = self.tail[offset - tail_start : offset - tail_start + size]
-        if len(data) != size:
-            raise ValueError(f"the file ends inside the {size} bytes at {self.start + offset}")
-        return data
-
-    def get(self, name: str, most: int = MOST_SMALL) -> bytes | None:
-        """A zip member's content, CRC checked; None where there is no such member."""
-        entry = self.entries.get(name)
-        if entry is None:
-            return None
-        try:
-            _check_entry(entry, most)
-            data = self.read(entry.offset, entry.stored)
-            if entry.method == DEFLATED:
-                data = inflate(data, entry.size)
-            if crc32(data) != entry.crc:
-                raise ValueError("CRC-32 does not match the zip directory")
-        except ValueError as error:
-            raise self.error(str(error), self.start + entry.offset, name) from error
-        return data
+    extra: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def scan(store: Store, shard: str, size: int) -> list[Sample]:
@@ -124,106 +67,82 @@ def scan(store: Store, shard: str, size: int) -> list[Sample]:
     Raises:
         DataError: names shard, member, offset and reason.
     """
-    return [
-        _sample(_Member(store, shard, name, start, length))
+    found = [
+        _sample(Member(store, shard, name, start, length))
         for name, start, length in members(store, shard, size, SUFFIX)
     ]
+    if not found:
+        raise NotAShardError(store.path(shard), "", -1, f"the shard holds no *{SUFFIX} sample")
+    return found
 
 
-def _sample(member: _Member) -> Sample:
+def _sample(member: Member) -> Sample:
     try:
-        found = member.open()
-        headers = _headers(member)
-        specs = _specs(headers)
-        if found.repeats or _doubtful(member, headers, specs):
-            check_names(member.read, found.headers)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise member.error(str(error)) from error
-    small = {name: _whole(member, name, spec) for name, spec in specs.items() if name != "bands"}
-    indexed = {name: specs[name] for name in ARRAYS if name in specs}
-    places = [_places(member, name, spec) for name, spec in indexed.items()]
-    T = specs["bands"].shape[0]
-    try:
-        return Sample(
-            posixpath.basename(member.name).removesuffix(SUFFIX),
-            _layout(headers, tuple(small["band"].ravel().astype(str)) if "band" in small else ()),
-            _scalar(small, "center_lon"),
-            _scalar(small, "center_lat"),
-            _time(small.get("time"), T),
-            _cloud_share(small.get("cloud_mask"), T),
-            np.concatenate(places),
-        )
-    except (ValueError, TypeError) as error:
-        raise member.error(str(error)) from error
+        return _read(member, _open(member))
+    except _FAULTS as error:
+        reason = str(error) if isinstance(error, ValueError) else f"makes no sense ({error!r})"
+        raise member.error(reason) from error
 
 
-def _doubtful(member: _Member, headers: bytes, specs: dict[str, ArraySpec]) -> bool:
+def _open(member: Member) -> Group:
+    """The headers of a sample, after a look at its names."""
+    found = member.open()
+    group = group_of(_headers(member))
+    if found.repeats or _doubtful(member, group):
+        check_names(member.read, found.headers)
+    return group
+
+
+def _read(member: Member, group: Group) -> Sample:
+    T = group.timestamps
+    small = {n: _whole(member, n, spec) for n, spec in group.small.items()}
+    mask = group.images.get(CLOUD_MASK)
+    names = small["band"].ravel().astype(str) if "band" in small else ()
+    chunks = np.concatenate([_places(member, n, spec) for n, spec in group.images.items()])
+    _check_size(group.images.values(), int(chunks["stored"].sum(dtype=np.int64)))
+    return Sample(
+        posixpath.basename(member.name).removesuffix(SUFFIX),
+        group.layout(tuple(map(str, names))),
+        _place(member, group, small, "center_lon"),
+        _place(member, group, small, "center_lat"),
+        _time(small.get("time"), group, T),
+        _cloud_share(None if mask is None else _whole(member, CLOUD_MASK, mask), T),
+        chunks,
+        {
+            name: plain(_whole(member, name, spec))
+            for name, spec in group.columns.items()
+            if _is_there(member, name, spec)
+        },
+    )
+
+
+def _doubtful(member: Member, group: Group) -> bool:
     """Whether a chunk is absent or a member unknown: then a name may be damaged.
 
     A chunk whose name was damaged would otherwise be taken for one that is all fill value.
     """
-    expected = {chunk for name, spec in specs.items() for chunk in spec.chunk_names(name)}
-    others = {n.removesuffix("/.zarray") for n in json.loads(headers)["metadata"]} - set(specs)
     found = {n for n in member.entries if n.rpartition("/")[2] not in _HEADERS}
-    unknown = found - expected
-    return bool(expected - found) or any(
-        n.partition("/")[0] not in others or not _CHUNK_NAME.search(n) for n in unknown
+    return bool(group.expected - found) or any(
+        n.partition("/")[0] not in group.others or not _CHUNK_NAME.search(n)
+        for n in found - group.expected
     )
 
 
-def _headers(member: _Member) -> bytes:
-    """All ``.zarray`` headers as one JSON text: the consolidated one, or gathered."""
-    data = member.get(".zmetadata")
+def _headers(member: Member) -> bytes:
+    """All headers that are needed as one JSON text: the consolidated one, or gathered."""
+    data = member.get(".zmetadata", MOST_HEADERS)
     if data is not None:
         return data
-    found = {n: json.loads(member.get(n) or b"{}") for n in member.entries if n.endswith(".zarray")}
+    names = [n for n in member.entries if n.endswith(".zarray") or n == "time/.zattrs"]
+    if not names and any(n.rpartition("/")[2] == "zarr.json" for n in member.entries):
+        raise ValueError("is of zarr format 3, expected format 2 as zarr 2.18 writes it")
+    if sum(member.entries[n].size for n in names) > MOST_HEADERS:
+        raise ValueError(f"its headers exceed {MOST_HEADERS} bytes")
+    found = {n: json.loads(member.get(n, MOST_HEADERS) or b"{}") for n in names}
     return json.dumps({"metadata": found}).encode()
 
 
-@lru_cache(64)
-def _specs(headers: bytes) -> dict[str, ArraySpec]:
-    """The arrays that the index is made from. A shard's samples mostly share one header text."""
-    metadata = json.loads(headers)["metadata"]
-    specs = {}
-    for name in (*ARRAYS, "band", "time", "center_lon", "center_lat"):
-        meta = metadata.get(f"{name}/.zarray")
-        if meta is None:
-            continue
-        try:
-            specs[name] = ArraySpec.parse(meta)
-        except ValueError as error:
-            raise ValueError(f"array '{name}': {error}") from error
-    if "bands" not in specs:
-        raise ValueError("there is no array 'bands'")
-    bands = specs["bands"]
-    if len(bands.shape) != 4 or bands.dtype.kind not in "biuf" or 0 in bands.shape:
-        raise ValueError(
-            f"array 'bands' must be numbers [T, C, H, W], got {bands.dtype} {bands.shape}"
-        )
-    return specs
-
-
-@lru_cache(64)
-def _layout(headers: bytes, names: tuple[str, ...]) -> str:
-    """The indexed arrays' headers and the band names as canonical JSON."""
-    metadata = json.loads(headers)["metadata"]
-    arrays = {n: metadata[f"{n}/.zarray"] for n in ARRAYS if f"{n}/.zarray" in metadata}
-    return json.dumps({"arrays": arrays, "band": names}, sort_keys=True)
-
-
-@lru_cache(64)
-def specs_of(layout: str) -> dict[str, ArraySpec]:
-    """Array headers of a layout, in the order in which their chunks are indexed."""
-    arrays = json.loads(layout)["arrays"]
-    return {name: ArraySpec.parse(arrays[name]) for name in ARRAYS if name in arrays}
-
-
-def band_names(layout: str) -> list[str]:
-    """Band names of a layout, as far as the group has them."""
-    return list(json.loads(layout)["band"])
-
-
-def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
+def _places(member: Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
     """Where the chunks of an array lie."""
     names = spec.chunk_names(array)
     rows = np.zeros(len(names), CHUNK)
@@ -233,7 +152,7 @@ def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
         if entry is None:
             continue
         try:
-            _check_entry(entry, most)
+            check_entry(entry, most)
             if not entry.stored:
                 raise ValueError("a chunk of no bytes")
         except ValueError as error:
@@ -243,19 +162,28 @@ def _places(member: _Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
     return rows
 
 
+def _check_size(specs: Iterable[ArraySpec], stored: int) -> None:
+    """Refuse headers that promise far more than what is stored can be."""
+    promised = sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs)
+    if promised > SLACK and promised > RATIO * stored:
+        raise ValueError(
+            f"its arrays promise {promised} bytes of pixels, but {stored} bytes are stored; "
+            f"beyond {SLACK} bytes at most {RATIO} times as many are believed"
+        )
+
+
 def _most(spec: ArraySpec) -> int:
     """Most bytes that a compressed chunk can have."""
-    return spec.chunk_bytes + spec.chunk_bytes // 8 + 1024
+    size = MOST_TEXT if spec.dtype.kind == "O" else spec.chunk_bytes
+    return size + size // 8 + 1024
 
 
-def _check_entry(entry: Entry, most: int) -> None:
-    if entry.method not in (STORED, DEFLATED):
-        raise ValueError(f"zip method {entry.method} is not supported, expected stored or deflated")
-    if entry.size > most or (entry.method == STORED and entry.size != entry.stored):
-        raise ValueError(f"size field {entry.size} does not fit, expected at most {most} bytes")
+def _is_there(member: Member, name: str, spec: ArraySpec) -> bool:
+    """Whether any chunk of an array was written."""
+    return any(chunk in member.entries for chunk in spec.chunk_names(name))
 
 
-def _whole(member: _Member, name: str, spec: ArraySpec) -> NDArray[Any]:
+def _whole(member: Member, name: str, spec: ArraySpec) -> NDArray[Any]:
     """A small array, all of it."""
     if max(math.prod(spec.shape) * spec.dtype.itemsize, spec.chunk_bytes) > MOST_SMALL:
         raise member.error(f"array '{name}' {spec.shape} exceeds {MOST_SMALL} bytes")
@@ -266,26 +194,32 @@ def _whole(member: _Member, name: str, spec: ArraySpec) -> NDArray[Any]:
             continue
         try:
             place_chunk(spec, index, data, out)
-        except ValueError as error:
+        except _FAULTS as error:
             raise member.error(str(error), inner=chunk) from error
     return out
 
 
-def _scalar(small: dict[str, NDArray[Any]], name: str) -> float:
+def _place(member: Member, group: Group, small: Mapping[str, NDArray[Any]], name: str) -> float:
+    """A coordinate; NaN where there is none, or none was ever written."""
     if name not in small:
         return float("nan")
-    if small[name].size != 1:
-        raise ValueError(f"{name} must be one number, got shape {small[name].shape}")
-    return float(small[name].ravel()[0])
+    value = small[name]
+    if value.size != 1:
+        raise ValueError(f"{name} must be one number, got shape {value.shape}")
+    if not _is_there(member, name, group.small[name]):
+        return float("nan")
+    return float(value.ravel()[0])
 
 
-def _time(time: NDArray[Any] | None, T: int) -> NDArray[np.int64]:
-    """When each timestamp was; 1970 without an array of them."""
+def _time(time: NDArray[Any] | None, group: Group, T: int) -> NDArray[np.int64]:
+    """When each timestamp was; see `dates`."""
     if time is None:
-        return np.zeros(T, np.int64)
-    if time.size != T or time.dtype.kind not in "iuf":
+        return np.full(T, NO_TIME, np.int64)
+    if time.size != T or time.dtype.kind not in "iufM":
         raise ValueError(f"time must be {T} numbers, as bands has timestamps, got {time!r}")
-    return time.ravel().astype(np.int64)
+    if not isinstance(group.attributes, dict):
+        raise ValueError(f"the attributes of time must be a dict, got {group.attributes!r}")
+    return to_ns(time, group.attributes, group.small["time"].fill_value)
 
 
 def _cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:

@@ -82,6 +82,10 @@ class Store(ABC):
         """A local folder beside the files, where an index may be kept; None if there is none."""
         return None
 
+    def owners(self) -> set[int]:
+        """The user who owns all of the files, by number; empty where there is no such one."""
+        return set()
+
     def path(self, name: str) -> str:
         """What messages call a file."""
         return f"{self.place}/{name}"
@@ -187,6 +191,16 @@ class Store(ABC):
         return _digest(self.place)
 
 
+def version(stat: os.stat_result) -> str:
+    """What tells one state of a file from another of the same size.
+
+    Networks and containers may number inodes anew; what has no disk of its own has a device whose
+    major number is 0.
+    """
+    inode = f"-{stat.st_ino}" if os.name == "posix" and os.major(stat.st_dev) else ""
+    return f"{stat.st_mtime_ns}-{stat.st_ctime_ns}{inode}"
+
+
 def _digest(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:16]
 
@@ -217,14 +231,21 @@ class Local(Store):
         """See `Store.digest`; the same for every way to the folder."""
         return _digest(str(self._folder.resolve()))
 
+    def owners(self) -> set[int]:
+        """See `Store.owners`."""
+        with os.scandir(self._folder) as entries:
+            found = {e.stat().st_uid for e in entries if e.name.endswith(".tar")}
+        return found if len(found) == 1 else set()
+
     def list(self, suffix: str = "") -> dict[str, Stat]:
-        """See `Store.list`. The version is the time of the last change."""
+        """See `Store.list`. The version is the time of the last change, of content and of inode,
+        and the inode where a disk of this machine numbers them."""
         if not self._folder.is_dir():
             raise FileNotFoundError(f"{self._folder}: there is no such folder of shards")
         with os.scandir(self._folder) as entries:
             # A folder by such a name, too: it must be refused, not passed over.
             stats = {e.name: e.stat() for e in entries if e.name.endswith(suffix)}
-        return {n: Stat(stats[n].st_size, str(stats[n].st_mtime_ns)) for n in sorted(stats)}
+        return {n: Stat(stats[n].st_size, version(stats[n])) for n in sorted(stats)}
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""

@@ -14,10 +14,10 @@ How it is fast (`fastload_kernels.reference` says what it means):
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.half import load, store_row
 from fastload_kernels.lanes import (
     LANES,
@@ -36,7 +36,7 @@ from fastload_kernels.tables import fold, gaussian, rows, taps
 from fastload_kernels.view import Scaling, View
 
 U = np.uint64
-_jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+_jit = jit(fastmath={"contract"}, error_model="numpy")
 
 
 def apply(

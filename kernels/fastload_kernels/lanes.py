@@ -14,7 +14,9 @@ from llvmlite import binding, ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
-_jit = numba.njit(nogil=True, cache=True, fastmath={"contract"})
+from fastload_kernels.compiled import jit
+
+_jit = jit(fastmath={"contract"})
 
 
 def _lanes() -> int:

@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastload_kernels.compiled import jit
+
 U64 = np.uint64
 _M0, _M1 = U64(0xD2511F53), U64(0xCD9E8D57)
 _W0, _W1 = U64(0x9E3779B9), U64(0xBB67AE85)
@@ -38,7 +40,7 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 philox_numba = numba.njit(inline="always")(philox)
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def _fill(out, first_block, view, sample, epoch, k0, k1):  # type: ignore[no-untyped-def]
     """Blocks from `first_block` on into ``out [N, blocks, 4]``."""
     for n in range(out.shape[0]):

@@ -1,11 +1,11 @@
 """The taps of `resample` for Numba, laid out for the passes of `cpu`."""
 
-import numba
 import numpy as np
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.resample import BICUBIC_A
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_jit = jit(error_model="numpy")
 
 
 @_jit

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.philox import SHARED, choice, uniform, words
 from fastload_kernels.resample import TAPS
 
@@ -384,7 +384,7 @@ def central_box(ratio: Range, H: int, W: int) -> tuple[int, int]:
     return (H, round(H * high)) if high < W / H else (H, W)
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def _exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exponential by its series in Horner form, for ``|x| < 2``.
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.philox import philox_numba, words
 from ssl4eo_train.methods.method import Samples
 
@@ -62,7 +63,7 @@ def _choice(word, n):  # type: ignore[no-untyped-def]
     return np.int64((word * U64(n)) >> U64(32))
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def _lay(hidden, sample, epoch, key, most, least, spread):  # type: ignore[no-untyped-def]
     """Lay blocks into ``hidden [N, rows, columns]``."""
     N, rows, columns = hidden.shape

@@ -150,6 +150,51 @@ class TestZarrHolesBands(TestZarrBands, TestZarrHoles):
         return TestZarrHoles.expected(self)[:, :, [2, 0]]
 
 
+class Aligned(TestZarr):
+    """Timestamps that the source numbers in another order than they are stored."""
+
+    ORDER = (2, 0, 3, 1)
+
+    def open(self, root: Path) -> ZarrSource:
+        source = super().open(root)
+        orders = [np.roll(self.ORDER, number) for number in range(len(source))]
+        return source.ordered(np.array(orders, np.int8))
+
+    def expected(self) -> Pixels:
+        stored = super().expected()
+        return np.stack([
+            values[np.roll(self.ORDER, number)] for number, values in enumerate(stored)
+        ])  # fmt: skip
+
+
+class TestZarrAligned(Aligned):
+    """Where each chunk is one timestamp."""
+
+
+class TestZarrAlignedGrid(Aligned, TestZarrGrid):
+    """Where a chunk holds several."""
+
+
+class TestZarrPlanes(TestZarr):
+    """Another array of the samples, without an axis of bands."""
+
+    def values(self, number: int) -> Pixels:
+        return shardmaker.pixels(f"mask {number}", (4, 1, 24, 24), np.uint8)
+
+    def write(self, root: Path) -> Path:
+        def sample(number: int, _: str) -> bytes:
+            bands = shardmaker.pixels(number)
+            mask = self.values(number)[:, 0]
+            return shardmaker.zipped(shardmaker.group(bands, number=number, cloud=mask))
+
+        return shardmaker.write(root, make=sample)
+
+    def open(self, root: Path) -> ZarrSource:
+        source = SSL4EOS12(root, modalities="cloud_mask", progress=False).sources["cloud_mask"]
+        assert isinstance(source, ZarrSource)
+        return source
+
+
 def test_every_layout_has_a_suite() -> None:
     """`TestZarr` and its variants are of the sources that it makes."""
     assert {name: imported(place) for name, place in LAYOUTS.items()} == {"ssl4eo_s12": SSL4EOS12}

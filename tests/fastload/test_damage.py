@@ -708,13 +708,10 @@ def test_flips_after_the_index_was_built(tmp_path: Path, reopen: Open, codec: An
     data = small_tar(path, codec)
     sound = reopen(tmp_path)
     truth = everything(sound)
-    before = path.stat()
     refusals = 0
     for what, changed in damages(data, stored(sound), 2, 210, 0):
         path.write_bytes(changed)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        ds = reopen(tmp_path)
-        found = attempt(lambda ds=ds: everything(ds))
+        found = attempt(lambda: everything(sound))
         if isinstance(found, DataError):
             refusals += 1
             assert found.shard == str(path), what

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from fastload.storage.blosc.frames import LZ4, ZSTD, Streams
 from fastload.storage.blosc.walk import RAW
+from fastload_kernels.compiled import jit
 from fastload_kernels.cuda.shuffle import IN_SCRATCH, MOVE, cut
 
 _ALIGNMENT = 256
 _MOST_STREAMS = {LZ4: 1 << 30, ZSTD: 512}
 """Streams of one call. zstd wants temporary memory for each, some 0.4 MB, so a batch is cut."""
 
-_jit = numba.njit(nogil=True, cache=True)
+_jit = jit()
 
 
 @dataclass(frozen=True)

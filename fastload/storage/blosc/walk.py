@@ -6,12 +6,13 @@ and looks at nothing else. Whatever it reads was checked to lie inside its frame
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from fastload_kernels.compiled import jit
 
 RAW = 0
 """Kind of a stream that is stored as it is."""
@@ -21,7 +22,7 @@ FROM_THE_FUTURE, DONT_SPLIT = 8, 16
 LAST_CODEC = 4
 MOST_SPLITS, LEAST_SPLIT = 16, 128
 
-_jit = numba.njit(nogil=True, cache=True)
+_jit = jit()
 
 
 @intrinsic  # type: ignore[untyped-decorator]

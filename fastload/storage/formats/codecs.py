@@ -61,6 +61,34 @@ class Codec:
         else:
             _copy(data, out)
 
+    def decode_at_most(self, data: Buffer, most: int) -> bytes:
+        """Decode what does not say elsewhere how large it is.
+
+        Raises:
+            ValueError: where it is damaged, or larger than `most` bytes.
+        """
+        if self.name == "zlib":
+            stream = zlib.decompressobj()
+            try:
+                out = stream.decompress(data, most + 1)  # type: ignore[arg-type]
+            except zlib.error as error:
+                raise ValueError(f"the deflate stream is damaged ({error})") from error
+            if len(out) > most or not stream.eof:
+                raise ValueError(f"the deflate stream does not end within {most} bytes")
+            return out
+        size = self._said_size(data)
+        if size is None or size > most:
+            raise ValueError(f"expected at most {most} bytes, found {size}")
+        decoded = np.empty(size, np.uint8)
+        self.decode(data, decoded)
+        return decoded.tobytes()
+
+    def _said_size(self, data: Buffer) -> int | None:
+        """How many bytes data holds, as it says itself."""
+        if self.name == "blosc":
+            return int.from_bytes(bytes(data[4:8]), "little")
+        return _zstd_content_size(data) if self.name == "zstd" else len(data)
+
 
 def inflate(data: Buffer, size: int, wbits: int = -zlib.MAX_WBITS) -> bytes:
     """Inflate to exactly `size` bytes, never more; raw deflate as in zip members by default."""

@@ -1,15 +1,19 @@
 """The members of a tar: any of the GNU, USTAR and PAX formats, damaged ones refused."""
 
 import os
+import posixpath
 import tarfile
 from collections.abc import Iterator
 
-from fastload.storage.errors import DataError
+from fastload.storage.errors import DataError, NotAShardError
+from fastload.storage.formats.foreign import HEAD, foreign
 from fastload.storage.store import Store
 
 _BLOCK = tarfile.BLOCKSIZE
-_MOST_PADDING = 2**20
-"""Zeros that may follow the last member."""
+_AT_ONCE = 2**20
+"""Bytes of the padding behind the last member that are looked at together."""
+TWIN = "._"
+"""How the twins begin that macOS leaves beside files."""
 _AHEAD = 1024
 """Bytes read at once: a header and what a sparse or long name adds to it."""
 _ZIP = b"PK\x03\x04"
@@ -62,6 +66,8 @@ def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[s
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
             for info in tar:
+                if posixpath.basename(info.name).startswith(TWIN):
+                    continue
                 _check(path, info, size, suffix)
                 if info.name.endswith(suffix):
                     yield info.name, info.offset_data, info.size
@@ -71,8 +77,12 @@ def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[s
                     raise DataError(path, info.name, info.offset, reason)
             end = tar.offset
     except _FAULTS as error:
+        what = foreign(store.bytes(name, 0, min(HEAD, size)))
+        if what:
+            reason = f"expected a tar, found {what}"
+            raise NotAShardError(path, "", -1, reason) from error
         raise DataError(path, "", -1, f"is not a sound tar ({error})") from error
-    _check_end(path, store.bytes(name, end, min(_MOST_PADDING, max(0, size - end))), end, size)
+    _check_end(store, name, end, size)
 
 
 def _check(path: str, info: tarfile.TarInfo, size: int, suffix: str) -> None:
@@ -87,10 +97,15 @@ def _check(path: str, info: tarfile.TarInfo, size: int, suffix: str) -> None:
         raise DataError(path, info.name, info.offset, reason)
 
 
-def _check_end(path: str, rest: bytes, end: int, size: int) -> None:
-    """`tarfile` takes a damaged or zeroed header for the end; the true end is zeros to the last."""
-    if len(rest) < _BLOCK or any(rest[:_BLOCK]):
+def _check_end(store: Store, name: str, end: int, size: int) -> None:
+    """`tarfile` takes a damaged or zeroed header for the end; the true end is zeros to the last,
+    and a tape's blocks may make many of them."""
+    path, first = store.path(name), store.bytes(name, end, _BLOCK)
+    if len(first) < _BLOCK or any(first):
         raise DataError(path, "", end, "expected a tar header or the end of the archive")
-    if any(rest) or end + len(rest) < size:
-        reason = f"the archive ends, but other bytes follow up to {size}"
-        raise DataError(path, "", end, reason)
+    zeros = bytes(_AT_ONCE)
+    for at in range(end + _BLOCK, size, _AT_ONCE):
+        count = min(_AT_ONCE, size - at)
+        if store.bytes(name, at, count) != (zeros if count == _AT_ONCE else bytes(count)):
+            reason = f"the archive ends, but other bytes follow up to {size}"
+            raise DataError(path, "", end, reason)

@@ -18,7 +18,11 @@ MAX_CHUNKS = 2**16 - 2
 """Most chunks that are believed: as many members as a zip can have."""
 _MAX_ITEM = 2**16
 """Bytes of the longest text."""
-_TYPESTR = re.compile(r"[<>|=]?[a-zA-Z]\d*")
+_TYPESTR = re.compile(r"[<>|=]?[a-zA-Z]\d*(\[(D|h|m|s|ms|us|ns)\])?")
+_TEXT = "vlen-utf8"
+"""The filter of texts of any length."""
+MOST_TEXT = 2**20
+"""Bytes of the largest chunk of such texts that is believed."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,14 @@ class ArraySpec:
         """Read a decoded ``.zarray``."""
         if meta.get("zarr_format") != 2:
             raise ValueError(f"zarr_format must be 2, got {meta.get('zarr_format')!r}")
-        if meta.get("filters"):
-            names = [f.get("id") for f in meta["filters"]]
+        names = [f.get("id") for f in meta.get("filters") or ()]
+        is_text = names == [_TEXT] and meta.get("dtype") == "|O"
+        if names and not is_text:
             raise ValueError(f"filters {names} are not supported, expected none")
         shape, chunks = _sizes(meta, "shape", least=0), _sizes(meta, "chunks", least=1)
         if len(shape) != len(chunks):
             raise ValueError(f"shape {shape} and chunks {chunks} differ in length")
-        dtype = _dtype(meta.get("dtype"))
+        dtype = np.dtype(object) if is_text else _dtype(meta.get("dtype"))
         for name, sizes in (("shape", shape), ("chunks", chunks)):
             if math.prod(sizes) * dtype.itemsize > MAX_BYTES:
                 raise ValueError(f"{name} {sizes} of {dtype} exceed {MAX_BYTES} bytes")
@@ -110,9 +115,13 @@ def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray
     Raises:
         ValueError: says what in the data does not fit.
     """
-    buffer = np.empty(spec.chunk_bytes, np.uint8)
-    spec.codec.decode(data, buffer)
-    chunk = buffer.view(spec.disk_dtype).reshape(spec.chunks, order=spec.order)
+    if spec.disk_dtype.kind == "O":
+        chunk = _texts(spec.codec.decode_at_most(data, MOST_TEXT), math.prod(spec.chunks))
+    else:
+        buffer = np.empty(spec.chunk_bytes, np.uint8)
+        spec.codec.decode(data, buffer)
+        chunk = buffer.view(spec.disk_dtype)
+    chunk = chunk.reshape(spec.chunks, order=spec.order)
     starts = [i * c for i, c in zip(index, spec.chunks, strict=True)]
     slices = (slice(s, s + c) for s, c in zip(starts, spec.chunks, strict=True))
     box: tuple[Any, ...] = (..., *slices)
@@ -120,9 +129,24 @@ def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray
     target[...] = chunk[tuple(slice(0, n) for n in target.shape)]
 
 
+def _texts(data: bytes, count: int) -> NDArray[Any]:
+    """Texts as numcodecs' `VLenUTF8` writes them: how many, then the length and bytes of each."""
+    out = np.empty(count, object)
+    if int.from_bytes(data[:4], "little") != count:
+        raise ValueError(f"expected {count} texts, found {int.from_bytes(data[:4], 'little')}")
+    at = 4
+    for i in range(count):
+        start = at + 4
+        at = start + int.from_bytes(data[at:start], "little")
+        if start > len(data) or at > len(data):
+            raise ValueError(f"text {i} reaches beyond the {len(data)} bytes of all texts")
+        out[i] = data[start:at].decode()
+    return out
+
+
 def _sizes(meta: Mapping[str, Any], field: str, least: int) -> tuple[int, ...]:
     sizes = meta.get(field)
-    if not isinstance(sizes, list) or not all(isinstance(s, int) and s >= least for s in sizes):
+    if not isinstance(sizes, list) or not all(type(s) is int and s >= least for s in sizes):
         raise ValueError(f"{field} must be a list of integers from {least} on, got {sizes!r}")
     return tuple(sizes)
 
@@ -134,17 +158,21 @@ def _dtype(name: Any) -> np.dtype[Any]:
         dtype = np.dtype(name)
     except (TypeError, ValueError) as error:
         raise ValueError(f"dtype {name!r} is not a plain NumPy dtype") from error
-    if not 0 < dtype.itemsize <= _MAX_ITEM or dtype.kind not in "biufUS":
-        raise ValueError(f"dtype {name!r} is not supported, expected numbers or short text")
+    if not 0 < dtype.itemsize <= _MAX_ITEM or dtype.kind not in "biufUSM":
+        raise ValueError(f"dtype {name!r} is not supported, expected numbers, dates or text")
     return dtype
 
 
 def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "O":
+        return value if isinstance(value, str) else ""
     if value is None:
         return np.zeros((), dtype)[()]
     if isinstance(value, str) and dtype.kind == "f":
         value = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}.get(value, value)
     try:
+        if np.ndim(value):
+            raise ValueError("it is not one value")
         return np.array(value, dtype)[()]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"fill_value {value!r} does not fit dtype {dtype}") from error

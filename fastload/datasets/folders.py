@@ -1,0 +1,65 @@
+"""The folders of a split: each is indexed once, whatever is read from it."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from fastload.datasets.locate import shards
+from fastload.datasets.zarr_source import ZarrSource
+from fastload.storage.errors import DataError
+from fastload.storage.group import BANDS, CLOUD_MASK, specs_of
+from fastload.storage.index import Index, open_index
+from fastload.storage.store import Local
+
+OPTICAL = ("S2L2A", "S2L1C", "S2RGB")
+"""Modalities whose samples have a cloud mask."""
+
+
+class Folders:
+    """Opens sources of a split.
+
+    Args:
+        split: folder of modalities.
+        executor, progress: see `open_index`.
+        bad: receives the errors of shards that are left out; None: they are raised.
+    """
+
+    def __init__(
+        self, split: Path, executor: Executor | None, progress: bool, bad: list[DataError] | None
+    ) -> None:
+        self.split, self._executor, self._progress, self._bad = split, executor, progress, bad
+        self._opened: dict[str, tuple[Local, Index]] = {}
+
+    def source(
+        self, name: str, names: Sequence[str], check_crc: bool, bands: Sequence[str] | None
+    ) -> ZarrSource:
+        """The source of a modality.
+
+        Args:
+            name: FOLDER, FOLDER/ARRAY, or `cloud_mask`.
+            names: of all modalities that are asked for.
+            check_crc, bands: see `ZarrSource`.
+        """
+        folder, _, array = name.partition("/")
+        if name == CLOUD_MASK:
+            folder, array = self._with_mask(names), CLOUD_MASK
+        store, index = self._open(folder)
+        return ZarrSource(name, store, index, check_crc, array or BANDS, bands)
+
+    def _open(self, folder: str) -> tuple[Local, Index]:
+        if folder not in self._opened:
+            store = shards(self.split, folder)
+            index = open_index(store, self._executor, self._progress, print, self._bad)
+            self._opened[folder] = store, index
+        return self._opened[folder]
+
+    def _with_mask(self, names: Sequence[str]) -> str:
+        """The first folder whose samples have a cloud mask."""
+        given = [name.partition("/")[0] for name in names if name != CLOUD_MASK]
+        there = [f for f in dict.fromkeys((*given, *OPTICAL)) if (self.split / f).is_dir()]
+        for folder in there:
+            _, index = self._open(folder)
+            if any(CLOUD_MASK in specs_of(layout) for layout in index.layouts):
+                return folder
+        looked = ", ".join(there) or f"{self.split}, where no optical modality is"
+        raise FileNotFoundError(f"{self.split}: there is no '{CLOUD_MASK}', looked into {looked}")

@@ -1,0 +1,146 @@
+"""What a zarr group's headers say: which arrays there are, and what the index keeps of each."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastload.storage.formats.zarr import MAX_CHUNKS, ArraySpec
+
+BANDS, CLOUD_MASK = "bands", "cloud_mask"
+_SMALL = ("band", "time", "center_lon", "center_lat")
+_MOST_ITEM = 4096
+"""Bytes of an entry of a further column."""
+
+CHUNK = np.dtype(
+    [("offset", "<u8")] + [(name, "<u4") for name in ("stored", "size", "crc", "method", "file")]
+)
+"""A chunk's bytes: where in which file, how many, inflated size, CRC-32 and zip method. `stored` is
+0 where the chunk is absent and so is all fill value."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group's headers, shared by all samples that have the same.
+
+    Attributes:
+        images: arrays whose chunks are indexed: `bands` ``[T, C, H, W]`` first, then by name all
+            numbers of three or four axes of which the first is T or 1.
+        small: band names, dates and the place, as far as there are such arrays.
+        columns: all other arrays of one entry, or of one a timestamp.
+        attributes: of `time`.
+        others: names of the arrays that the index does not keep.
+        metadata: the headers by their names in the group.
+    """
+
+    images: dict[str, ArraySpec]
+    small: dict[str, ArraySpec]
+    columns: dict[str, ArraySpec]
+    attributes: Mapping[str, Any]
+    others: frozenset[str]
+    metadata: Mapping[str, Any]
+
+    @property
+    def timestamps(self) -> int:
+        """T."""
+        return self.images[BANDS].shape[0]
+
+    @cached_property
+    def expected(self) -> frozenset[str]:
+        """Names of all chunks that the index reads or keeps."""
+        kept = self.images | self.small | self.columns
+        return frozenset(chunk for name, spec in kept.items() for chunk in spec.chunk_names(name))
+
+    @lru_cache(64)  # noqa: B019  # a group lives in a cache itself
+    def layout(self, bands: tuple[str, ...]) -> str:
+        """The indexed arrays' headers and the band names as canonical JSON."""
+        arrays = {name: self.metadata[f"{name}/.zarray"] for name in self.images}
+        return json.dumps({"arrays": arrays, "band": bands}, sort_keys=True)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@lru_cache(64)
+def group_of(headers: bytes) -> Group:
+    """Read headers as the consolidated text has them.
+
+    Raises:
+        ValueError: says what is not there or not supported.
+    """
+    metadata = json.loads(headers)["metadata"]
+    names = [n.removesuffix("/.zarray") for n in metadata if n.endswith("/.zarray")]
+    bands = _bands(metadata)
+    images, columns = {BANDS: bands}, {}
+    small = {name: _spec(metadata, name) for name in _SMALL if name in names}
+    for name in sorted(set(names) - {BANDS, *_SMALL}):
+        spec = _spec(metadata, name) if name == CLOUD_MASK else _spec_or_none(metadata, name)
+        if spec is not None and _is_image(spec, bands.shape[0]):
+            images[name] = spec
+        elif spec is not None and _is_column(spec, bands.shape[0]):
+            columns[name] = spec
+    chunks = sum(math.prod(s.grid) for part in (images, small, columns) for s in part.values())
+    if chunks > MAX_CHUNKS:
+        raise ValueError(f"its arrays have {chunks} chunks, more than {MAX_CHUNKS}")
+    attributes = metadata.get("time/.zattrs") or {}
+    others = frozenset(names) - set(images) - set(small) - set(columns)
+    return Group(images, small, columns, attributes, others, metadata)
+
+
+def _bands(metadata: Mapping[str, Any]) -> ArraySpec:
+    if f"{BANDS}/.zarray" not in metadata:
+        raise ValueError("there is no array 'bands'")
+    spec = _spec(metadata, BANDS)
+    if len(spec.shape) != 4 or spec.dtype.kind not in "biuf" or 0 in spec.shape:
+        raise ValueError(
+            f"array 'bands' must be numbers [T, C, H, W], got {spec.dtype} {spec.shape}"
+        )
+    return spec
+
+
+def _spec(metadata: Mapping[str, Any], name: str) -> ArraySpec:
+    try:
+        return ArraySpec.parse(metadata[f"{name}/.zarray"])
+    except ValueError as error:
+        raise ValueError(f"array '{name}': {error}") from error
+
+
+def _spec_or_none(metadata: Mapping[str, Any], name: str) -> ArraySpec | None:
+    """Of an array that nobody asked for; None where it is of an unknown kind."""
+    try:
+        return ArraySpec.parse(metadata[f"{name}/.zarray"])
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _is_image(spec: ArraySpec, T: int) -> bool:
+    shape = spec.shape
+    return (
+        spec.dtype.kind in "biuf" and len(shape) in (3, 4) and 0 not in shape and shape[0] in (1, T)
+    )
+
+
+def _is_column(spec: ArraySpec, T: int) -> bool:
+    return (
+        spec.dtype.kind in "biufUSO"
+        and spec.dtype.itemsize <= _MOST_ITEM
+        and len(spec.shape) < 2
+        and spec.shape in ((), (1,), (T,))
+    )
+
+
+@lru_cache(64)
+def specs_of(layout: str) -> dict[str, ArraySpec]:
+    """Array headers of a layout, in the order in which their chunks are indexed."""
+    arrays = json.loads(layout)["arrays"]
+    names = [BANDS, *sorted(set(arrays) - {BANDS})]
+    return {name: ArraySpec.parse(arrays[name]) for name in names}
+
+
+def band_names(layout: str) -> list[str]:
+    """Band names of a layout, as far as the group has them."""
+    return list(json.loads(layout)["band"])
