@@ -104,7 +104,8 @@ class Probe:
         self, config: Config, dataset: fastload.SSL4EOS12, labels: Mapping[str, str]
     ) -> None:
         self._config, self._dataset = config, dataset
-        names = [key.decode() for key in dataset.keys.tolist()]
+        keys: list[str | bytes] = dataset.keys.tolist()
+        names = [key.decode() if isinstance(key, bytes) else key for key in keys]
         digests = {n: hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names}
         kept = sorted((n for n in names if n in labels), key=lambda n: digests[n])[:MOST]
         row = {name: i for i, name in enumerate(names)}
