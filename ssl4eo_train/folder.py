@@ -76,8 +76,9 @@ class RunFolder:
     def _make(self) -> None:
         missing = [p for p in (self._path, *self._path.parents) if not p.exists()]
         for path in reversed(missing):
-            path.mkdir(exist_ok=True)
-            self._made.insert(0, path)
+            with suppress(FileExistsError):  # Another run made it just now; then it is not ours.
+                path.mkdir()
+                self._made.insert(0, path)
 
     def _take(self) -> None:
         lock = FileLock(self._path / LOCK, fallback_to_soft=False)
@@ -102,10 +103,10 @@ class RunFolder:
         """Give the folder free; where nothing else is in it and it is ours, remove it."""
         made, self._made = self._made, []
         lock, self._lock = self._lock, None
-        with suppress(OSError):  # Not empty, or gone already.
-            if made and os.listdir(self._path) == [LOCK]:
-                (self._path / LOCK).unlink()
         if lock is not None:
+            with suppress(OSError):  # It is gone already.
+                if made and os.listdir(self._path) == [LOCK]:
+                    (self._path / LOCK).unlink()  # While it is held, so that no other run has it.
             lock.release()
         with suppress(OSError):
             for path in made:

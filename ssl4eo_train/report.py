@@ -77,8 +77,8 @@ def ending(
     lines.append(f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data")
     if counts["errors"]:
         lines.append(
-            f"{counts['errors']} samples could not be read, {counts['replaced']} of them were "
-            f"replaced by others; {Path(config.out) / ERRORS} lists them"
+            f"samples that could not be read: {counts['errors']}, replaced by others: "
+            f"{counts['replaced']}; see {Path(config.out) / ERRORS}"
         )
     stats: Any = getattr(loader, "stats", None)
     if stats is not None and (verdict := stats().get("verdict")):
