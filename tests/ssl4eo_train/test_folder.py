@@ -62,7 +62,7 @@ def test_b6_two_runs_in_one_folder(tmp_path: Path, capfd: pytest.CaptureFixture[
     line = words(Path("x"), "--steps", "6", "--save-every", "1")
     other = subprocess.Popen(
         [sys.executable, "-c", ROUNDS, *line],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env=os.environ | QUIET,
     )  # fmt: skip
     assert other.stdin is not None
