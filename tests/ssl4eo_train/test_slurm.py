@@ -123,7 +123,8 @@ def test_the_world_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu09", "15077")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_b6_two_tasks_make_one_run(tmp_path: Path) -> None:
     """Two processes with what srun sets, and no more."""
     out = tmp_path / "run"
@@ -131,7 +132,7 @@ def test_b6_two_tasks_make_one_run(tmp_path: Path) -> None:
                    "SLURM_JOB_ID": str(free_port())}  # fmt: skip
     line = words(out, "--batch-size", "2", "--steps", "2")
     both = [begin(line, step | {"SLURM_PROCID": r, "SLURM_LOCALID": r}) for r in "01"]
-    said = [process.communicate(timeout=200) for process in both]
+    said = [process.communicate(timeout=500) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert [f"slurm: rank {rank} of 2" in said[rank][0] for rank in (0, 1)] == [True, True]
     assert "batches of 2 x 2 processes" in said[0][0]
@@ -149,7 +150,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_b6_srun_makes_one_run_and_its_notice_saves_it(
     real: dict[str, str], tmp_path: Path
 ) -> None:
@@ -167,25 +168,25 @@ def test_b6_srun_makes_one_run_and_its_notice_saves_it(
         ["squeue", "-h", "-o", "%i"], env=real, capture_output=True, text=True, check=True
     )
     subprocess.run(["scancel", "--signal=USR1", jobs.stdout.strip()], env=real, check=True)
-    printed, errors = first.communicate(timeout=200)
+    printed, errors = first.communicate(timeout=400)
     assert first.returncode == 128 + signal.SIGUSR1, (printed, errors)
     assert all(f"slurm: rank {rank} of 2" in printed for rank in (0, 1))
     saved = checkpoint.load(out)["step"]
     assert [step for step, _ in losses(out)] == list(range(1, saved + 1))
     again = subprocess.run(
-        [*srun, str(saved + 2)], env=real, capture_output=True, text=True, timeout=200, check=False
+        [*srun, str(saved + 2)], env=real, capture_output=True, text=True, timeout=400, check=False
     )
     assert again.returncode == 0, again.stderr
     assert checkpoint.load(out)["step"] == saved + 2
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_b6_a_script_without_srun_is_told_so(real: dict[str, str], tmp_path: Path) -> None:
     line = " ".join(words(tmp_path / "run", "--steps", "1"))
     script, log = tmp_path / "job.sh", tmp_path / "log"
     script.write_text(f"#!/bin/bash\n{sys.executable} -m ssl4eo_train {line}\n")
     batch = ["sbatch", "--wait", "-n", "2", "-o", str(log), str(script)]
-    subprocess.run(batch, env=real, check=True, timeout=250)
+    subprocess.run(batch, env=real, check=True, timeout=500)
     assert "slurm: the job has 2 tasks, but this process was not started by srun" in log.read_text()
     assert [step for step, _ in losses(tmp_path / "run")] == [1]
