@@ -11,7 +11,7 @@ from ssl4eo_train import help_method
 from ssl4eo_train.__main__ import main
 from ssl4eo_train.methods import METHODS
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,7 +11,7 @@ from ssl4eo_train.__main__ import main
 from tests.fastload import made
 from tests.ssl4eo_train.runs import losses, words
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 BOTH = ("--modality", "S2L1C", "S1GRD", "--steps", "1")
 
 
