@@ -436,6 +436,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
           bytes), `decode`, `copy` (to DALI's buffers and to the device), `views`;
           `wait_for_consumer`: how long finished batches lay ready; `consumer_waiting`: how long the
           consumer waited for them.
+        - `first_batch`: seconds until the very first batch was there, of which Numba compiled for
+          `compiling`; no part of `consumer_waiting`, of `elapsed` and of the verdict.
         - `elapsed`: seconds from the first request to the last delivery, or to the end of the
           iteration, summed over iterations; the consumer's own time is in it.
         - `bytes_in`, `bytes_out`: compressed and decoded bytes; `samples`: how many were finished,

@@ -3,7 +3,10 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from time import perf_counter
 from typing import Any
+
+from numba.core.event import Event, Listener, register
 
 
 @dataclass
@@ -29,6 +32,33 @@ class Stages:
 
 
 MOST_UNWRITTEN = 1000
+
+
+class Compiling(Listener):  # type: ignore[misc]
+    """Seconds that Numba compiled in this process. Calls for it come one at a time, under its lock.
+
+    What is taken from its cache on disk does not count.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth, self._since = 0, 0.0
+
+    def on_start(self, event: Event) -> None:
+        """A function, or one that it calls, begins to be compiled."""
+        if not self._depth:
+            self._since = perf_counter()
+        self._depth += 1
+
+    def on_end(self, event: Event) -> None:
+        """It is compiled."""
+        self._depth -= 1
+        if not self._depth:
+            self.seconds += perf_counter() - self._since
+
+
+COMPILING = Compiling()
+register("numba:compile", COMPILING)
 STAGES = ("read", "decode", "copy", "views")
 
 
@@ -40,6 +70,11 @@ class Profile:
         self._local = threading.local()
         self._threads: list[tuple[threading.Thread, Stages]] = []
         self._ended = Stages()
+        self._compiled = COMPILING.seconds
+        self._before = dict.fromkeys(STAGES, 0.0)
+        self.first_batch = 0.0
+        """Seconds until the first batch was there, which `consumer_waiting` and `elapsed` leave
+        out: they hold what happens once, such as compiling and opening files."""
         self.consumer_waiting = 0.0
         """Seconds that the consumer waited for a batch."""
         self.wait_for_consumer = 0.0
@@ -78,21 +113,36 @@ class Profile:
     def delivered(self, waited: float, passed: float) -> None:
         """Count a batch: seconds that the consumer waited, out of those since the batch before."""
         self.batches += 1
+        if self.batches == 1:
+            self.first_batch = waited
+            self._before = self._busy(self._total())
+            return
         self.consumer_waiting += waited
         self.elapsed += passed
 
-    def summary(self) -> dict[str, Any]:
-        """All figures as plain numbers, and the verdict."""
+    def _total(self) -> Stages:
         total = Stages()
         with self._lock:
             for stages in (self._ended, *(s for _, s in self._threads)):
                 total.add(stages)
+        return total
+
+    @staticmethod
+    def _busy(total: Stages) -> dict[str, float]:
+        return {name: getattr(total, name) for name in STAGES}
+
+    def summary(self) -> dict[str, Any]:
+        """All figures as plain numbers, and the verdict."""
+        total = self._total()
+        busy = self._busy(total)
         out: dict[str, Any] = {
-            "seconds": {name: getattr(total, name) for name in STAGES}
+            "seconds": busy
             | {
                 "wait_for_consumer": self.wait_for_consumer,
                 "consumer_waiting": self.consumer_waiting,
             },
+            "first_batch": self.first_batch,
+            "compiling": COMPILING.seconds - self._compiled,
             "elapsed": self.elapsed,
             "bytes_in": total.bytes_in,
             "bytes_out": total.bytes_out,
@@ -104,16 +154,23 @@ class Profile:
         }
         if self.unwritten:
             out["unwritten"] = list(self.unwritten)
-        return out | {"verdict": verdict(out)}
+        since = {name: max(0.0, busy[name] - self._before[name]) for name in STAGES}
+        return out | {"verdict": verdict(out, since)}
 
 
-def verdict(summary: Mapping[str, Any]) -> str:
-    """One line on what limits the run."""
+def verdict(summary: Mapping[str, Any], busy: Mapping[str, float]) -> str:
+    """One line on what limits the run.
+
+    Args:
+        summary: of a `Profile`.
+        busy: seconds of each stage since the first batch.
+    """
     seconds, elapsed = summary["seconds"], summary["elapsed"]
-    if not summary["batches"] or elapsed <= 0:
+    if not summary["batches"]:
         return "nothing delivered yet"
+    if summary["batches"] == 1 or elapsed <= 0:
+        return f"one batch delivered, after {summary['first_batch']:.1f} s; nothing to compare yet"
     waiting = seconds["consumer_waiting"] / elapsed
-    busy = {name: seconds[name] for name in STAGES}
     total = sum(busy.values())
     largest = max(busy, key=lambda name: busy[name])
     share = busy[largest] / total if total else 0.0

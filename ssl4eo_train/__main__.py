@@ -2,14 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 
-from fastload.extras import missing
 from ssl4eo_train import __version__
-
-TRAIN = {"safetensors": "safetensors", "tensorboard": "TensorBoard", "timm": "timm",
-         "yaml": "PyYAML"}  # fmt: skip
-"""What the extra `train` brings, by the name to import."""
+from ssl4eo_train.extras import lacking
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,12 +12,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if list(sys.argv[1:] if argv is None else argv) == ["--version"]:
         print(f"ssl4eo-train {__version__}")
         return 0
-    lacking = [label for name, label in TRAIN.items() if find_spec(name) is None]
-    if lacking:
-        error = missing(f"training needs {', '.join(lacking)}", "train")
+    if error := lacking("training"):
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 2
-    from ssl4eo_train.command import run  # Here, since it imports what may be lacking.
+    from ssl4eo_train.command import run  # Here, since it takes seconds.
 
     return run(argv)
 

@@ -1,7 +1,9 @@
 """Checkpoints: one file, replaced as a whole, holding nothing but tensors and plain values."""
 
+import errno
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from ssl4eo_train import distributed
 from ssl4eo_train.errors import SetupError
 
 NAME = "checkpoint.pt"
+PART = ".part"
 FORMAT = 1
 
 
@@ -28,17 +31,35 @@ def save(folder: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: where it cannot be written; the old file is then untouched.
     """
-    part = folder / f".{NAME}.part"
+    # A name of its own, so that two runs would not write into one file where locks are missing.
+    part = folder / f".{NAME}.{socket.gethostname()}-{os.getpid()}{PART}"
     try:
         with part.open("wb") as file:
             torch.save({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, folder / NAME)
+    except RuntimeError as error:
+        part.unlink(missing_ok=True)
+        raise _of_disk(error, folder / NAME) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync(folder)
+
+
+def _of_disk(error: RuntimeError, path: Path) -> OSError:
+    """What the disk said, of which torch's writer tells only that it wrote too little."""
+    said = error.__context__
+    if isinstance(said, OSError):
+        return OSError(said.errno, said.strerror, str(path))
+    return OSError(errno.EIO, str(error).splitlines()[0], str(path))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what saves left that were killed. Only for who holds the folder."""
+    for part in folder.glob(f".{NAME}.*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
@@ -66,6 +87,11 @@ def need_room(folder: Path, model: nn.Module) -> None:
             f"--out: {folder} has {free / 1e9:.2f} GB free, but two checkpoints of up to "
             f"{needed / 1e9:.2f} GB must fit, the old one and the one that replaces it"
         )
+
+
+def exists(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return (folder / NAME).is_file()
 
 
 def load(folder: Path) -> dict[str, Any]:

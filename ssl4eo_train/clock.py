@@ -12,6 +12,9 @@ T = TypeVar("T")
 class Clock:
     """Splits each step's time into waiting for data and the rest.
 
+    The wait for the very first batch is apart, in `first`, and no part of any figure: it holds what
+    happens once, such as compiling and opening files.
+
     On a GPU the marks are events on its stream: between the end of a step's work and the arrival of
     the next batch the device has nothing to do, whatever the CPU is at. Reading them needs a sync,
     so that is left to `window`. On the CPU they are the time of day.
@@ -20,6 +23,8 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         self._is_cuda = device.type == "cuda"
         self._totals: list[tuple[int, float, float]] = []  # Steps, seconds, seconds waited.
+        self.first: float | None = None
+        """Seconds until the first batch was there; None before."""
         self.restart()
 
     def _mark(self) -> "torch.cuda.Event | float":
@@ -35,10 +40,18 @@ class Clock:
 
     def next(self, batches: Iterator[T]) -> T:
         """Take the next batch, and count the wait as such."""
-        asked = self._mark()
+        asked, began = self._mark(), time.perf_counter()
         batch = next(batches)
-        self._marks.append((asked, self._mark()))
+        got = self._mark()
+        if self.first is None:
+            self.first = time.perf_counter() - began
+            asked = got
+        self._marks.append((asked, got))
         return batch
+
+    def forget(self, steps: int) -> None:
+        """Keep so many steps of the window: a batch after them was taken, but not trained on."""
+        del self._marks[steps:]
 
     def window(self) -> list[tuple[float, float]]:
         """Close the window: of each step its seconds, and the share of them spent waiting.
@@ -58,12 +71,14 @@ class Clock:
         return [(seconds, waited / seconds) for seconds, waited in steps]
 
     def overall(self) -> tuple[float, float]:
-        """Steps a second and the share spent waiting, over all windows but the first.
+        """Steps a second and the share spent waiting, over all windows but the first; 0 before one.
 
-        The first holds what happens once: compiling, opening files, filling the pipeline. Where
+        The first holds what else happens once: filling the pipeline, compiling the networks. Where
         there is no other, it counts.
         """
         kept = self._totals[1:] or self._totals
+        if not kept:
+            return 0.0, 0.0
         steps, seconds, waited = (sum(column) for column in zip(*kept, strict=True))
         return steps / seconds, waited / seconds
 

@@ -2,15 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastload import DataError
-from fastload.storage.errors import MachineError
-from ssl4eo_train import __version__, checkpoint, distributed
-from ssl4eo_train.config import FUSIONS, LOADERS, PRECISIONS, SEASONS, resolve
-from ssl4eo_train.errors import SetupError
+from ssl4eo_train import __version__, checkpoint, distributed, help_method
+from ssl4eo_train.config import FUSIONS, LOADERS, MISSING, ON_ERROR, PRECISIONS, SEASONS, resolve
+from ssl4eo_train.distributed import World
+from ssl4eo_train.errors import PeerError, SetupError
 from ssl4eo_train.methods import METHODS
 from ssl4eo_train.train import train
 
@@ -18,22 +18,21 @@ from ssl4eo_train.train import train
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    That is 0; 1 after data that cannot be read, a machine without handles or memory, or a loss that
-    is not finite; 2 where the run cannot start; 130 after Ctrl-C, 143 after SIGTERM.
+    That is 0; 1 after data that cannot be read, a machine without handles or memory, a full disk,
+    another process of the run that ended, or a loss that is not finite; 2 where the run cannot
+    start; 130 after Ctrl-C, 143 after SIGTERM, 138 and 140 after SIGUSR1 and SIGUSR2.
     """
     given = vars(parser().parse_args(argv))
-    world = distributed.environment()
     try:
-        saved = None
-        if given.get("resume"):
-            if "out" not in given:
-                raise SetupError("--resume: --out must name the folder of the run to continue")
-            saved = checkpoint.load(Path(given["out"]))
+        world = distributed.environment()
+        if world.told:
+            print(world.told, flush=True)
+        saved = _saved(given, world)
         return train(resolve(given, saved, world), saved, world)
     except SetupError as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 2
-    except (DataError, MachineError, FloatingPointError) as error:
+    except (DataError, OSError, PeerError, FloatingPointError) as error:
         print(f"ssl4eo_train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -41,6 +40,24 @@ def run(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         distributed.stop()
+
+
+def _saved(given: Mapping[str, Any], world: World) -> dict[str, Any] | None:
+    """The checkpoint to go on from; None where the run starts.
+
+    A job that is started again and again always says --resume, also before its first checkpoint.
+    """
+    if not given.get("resume"):
+        return None
+    if "out" not in given:
+        raise SetupError("--resume: --out must name the folder of the run to continue")
+    folder = Path(given["out"])
+    if checkpoint.exists(folder):
+        return checkpoint.load(folder)
+    if world.first:
+        print(f"--resume: {folder} holds no checkpoint yet, so the run starts from the beginning",
+              flush=True)  # fmt: skip
+    return None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,13 +74,33 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--method", choices=list(METHODS), help="default: moco_v2")
     p.add_argument(
-        "--set", nargs="+", metavar="NAME=VALUE", help="options of the method, see its file"
+        "--set", nargs="+", metavar="NAME=VALUE", help="options of the method, see --help-method"
+    )
+    p.add_argument(
+        "--help-method", choices=list(METHODS), action=_HelpMethod, help="list its options and exit"
     )
     p.add_argument(
         "--data", metavar="ROOT", help="root folder of SSL4EO-S12 v1.1; default: made scenes"
     )
     p.add_argument("--split", help="folder below the root; default: train")
     p.add_argument("--modality", nargs="+", metavar="NAME", help="one or more; default: S2L1C")
+    p.add_argument(
+        "--bands",
+        nargs="+",
+        metavar="NAME",
+        help="bands to read, or of several modalities MODALITY=NAME,NAME ...; default: all",
+    )
+    p.add_argument(
+        "--missing",
+        choices=MISSING,
+        help="locations that some modality lacks: refuse them, or leave them out; default: error",
+    )
+    p.add_argument(
+        "--on-error",
+        choices=ON_ERROR,
+        help="a sample that cannot be read: save a checkpoint and end, or show another one in its "
+        "place; listed in errors.jsonl; default: raise",
+    )
     p.add_argument("--fusion", choices=FUSIONS, help="of several modalities; default: early")
     p.add_argument("--seasons", choices=SEASONS, help="of the views; default: as the method has it")
     p.add_argument("--statistics", help="named statistics of the data; default: v1.1-webdataset")
@@ -102,8 +139,26 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--save-every", type=_count(1), metavar="N", help="steps between checkpoints")
     p.add_argument("--out", metavar="DIR", help="default: runs/METHOD-TIME")
-    p.add_argument("--resume", action="store_true", help="continue the run in --out")
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out, or start it where it has no checkpoint yet",
+    )
     return p
+
+
+class _HelpMethod(argparse.Action):
+    """Prints the options of a method, and exits."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(help_method.text(values))
+        parser.exit()
 
 
 def _count(least: int) -> Any:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from fastload.processors import processors
 from ssl4eo_train import made, presets
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.files import replaced
 from ssl4eo_train.methods import METHODS, Method
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,6 +36,12 @@ class Config:
     fusion: str
     """How several modalities share a view: ``early`` stacks their bands; ``views`` shows one in
     each view and zeros for the others, in turn."""
+    bands: list[str] | dict[str, list[str]] | None
+    """Names of the bands that are read, of the one modality or by modality; None for all."""
+    missing: Literal["error", "drop"]
+    """What is done about locations that some modality lacks."""
+    on_error: Literal["raise", "replace"]
+    """What is done about a sample that cannot be read."""
     seasons: Literal["independent", "same", "distinct", "all"] | None
     """Season policy of every view; None for the method's own."""
     arch: str
@@ -69,23 +75,10 @@ class Config:
     out: str
     resume: bool
 
-    def claim(self) -> None:
-        """Make the output folder and see that it can be written to.
-
-        Raises:
-            SetupError: where it cannot.
-        """
-        try:
-            Path(self.out).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.out) as file:
-                file.write(b"x")
-        except OSError as error:
-            raise SetupError(f"--out: cannot write to {self.out}: {error.strerror}") from error
-
     def write(self) -> None:
         """Write ``config.json`` into the output folder."""
         text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-        (Path(self.out) / "config.json").write_text(text, encoding="utf-8")
+        replaced(Path(self.out) / "config.json", text)
 
     def method_options(self) -> Any:
         """The options of the method, as it declares them."""
@@ -93,10 +86,13 @@ class Config:
 
 
 FUSIONS = ("early", "views")
+MISSING = ("error", "drop")
+ON_ERROR = ("raise", "replace")
 LOADERS = ("dali", "threads", "torch")
 SEASONS = ("independent", "same", "distinct", "all")
 CONTINUED = (
-    *("method", "options", "data", "split", "statistics", "modality", "fusion", "seasons"),
+    *("method", "options", "data", "split", "statistics", "modality", "bands", "missing"),
+    *("fusion", "seasons", "on_error"),
     *("arch", "image_size", "accumulate", "epochs", "steps", "precision", "seed", "lr"),
     *("checkpointing", "init"),
 )
@@ -119,9 +115,12 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     """
     said = dict(given)
     words = presets.assignments(said.pop("set", []))
+    if "bands" in said:
+        said["bands"] = presets.bands(said["bands"])
     file = _file(said.pop("config", None), world)
     device = _device(said.get("device", "auto"))
-    earlier = {} if saved is None else {name: saved["config"][name] for name in CONTINUED}
+    kept = {} if saved is None else saved["config"]
+    earlier = {name: kept[name] for name in CONTINUED if name in kept}
     if "epochs" in said and "steps" not in said:
         earlier.pop("steps", None)  # Asked to go on to another end.
     if saved is not None:
@@ -136,11 +135,23 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     options = {k: v for layer in layers for k, v in layer.get("options", {}).items()}
     values |= {"device": device, "options": presets.options(METHODS[name], options)}
     config = Config(**values)
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
+    """Raises SetupError where the settings do not fit together."""
+    for name, known in (("missing", MISSING), ("on_error", ON_ERROR)):
+        if (value := getattr(config, name)) not in known:
+            raise SetupError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    if config.loader == "torch" and config.on_error == "replace":
+        raise SetupError(
+            "--on-error replace: --loader torch cannot replace a sample; choose threads or dali"
+        )
     if config.batch_size % config.accumulate:
         raise SetupError(
             f"--accumulate: {config.batch_size} samples cannot be split into {config.accumulate}"
         )
-    return config
 
 
 def _file(name: str | None, world: World) -> dict[str, Any]:
@@ -172,6 +183,9 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "statistics": "v1.1-webdataset",
         "modality": ["S2L1C"],
         "fusion": "early",
+        "bands": None,
+        "missing": "error",
+        "on_error": "raise",
         "seasons": None,
         "loader": "dali" if device == "cuda" else "threads",
         "workers": min(16, processors()),

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 import fastload
 from fastload.recipe import Recipe
+from fastload_kernels import Scaling
 from ssl4eo_train import distributed, made
 from ssl4eo_train.config import Config
 from ssl4eo_train.distributed import World
@@ -20,6 +21,8 @@ from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS
 
 Batch = dict[str, Any]
+ERRORS = "errors.jsonl"
+"""In the run's folder: a line for each sample that could not be read."""
 
 
 class Loader(Protocol):
@@ -39,9 +42,31 @@ class Loader(Protocol):
 
 
 def forever(loader: Loader) -> Generator[Batch]:
-    """The batches of one epoch after the other, without end. Close it to stop the loader."""
+    """The batches of one epoch after the other, without end. Close it to stop the loader.
+
+    Where a loaded state leaves nothing of its epoch, the next one follows.
+    """
     while True:
         yield from loader
+
+
+class _Carried(torch.utils.data.Dataset[Any]):
+    """A dataset whose errors come as samples: torch would turn them into others on their way."""
+
+    def __init__(self, dataset: fastload.SSL4EOS12) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except (fastload.DataError, OSError) as error:
+            return error
+
+
+def _collate(samples: list[Any]) -> Any:
+    """A batch, or the first error among its samples."""
+    errors = (sample for sample in samples if isinstance(sample, Exception))
+    return next(errors, None) or default_collate(samples)
 
 
 class TorchLoader:
@@ -67,15 +92,23 @@ class TorchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self._epoch, self._step
+        if first >= len(self):  # A loaded state leaves nothing of this epoch.
+            self._epoch, self._step = epoch + 1, 0
+            return
         self._dataset.set_epoch(epoch)  # Before the workers take their copy of the dataset.
         steps = self._plan.plan.steps(epoch)
-        batches: DataLoader[Batch] = DataLoader(
-            self._dataset,
+        batches: DataLoader[Batch | Exception] = DataLoader(
+            _Carried(self._dataset),
             batch_sampler=[steps[s].tolist() for s in range(first, len(self))],
             num_workers=self._workers,
             pin_memory=self._pin,
+            collate_fn=_collate,
+            # Its own, so that beginning an epoch, or going on in it, draws nothing from torch's.
+            generator=torch.Generator().manual_seed(epoch),
         )
         for step, batch in enumerate(batches, first + 1):
+            if isinstance(batch, Exception):
+                raise batch
             self._epoch, self._step = (epoch, step) if step < len(self) else (epoch + 1, 0)
             yield batch
 
@@ -99,10 +132,15 @@ def wanted(config: Config, channels_last: bool) -> Recipe:
     return dataclasses.replace(recipe, views=views, channels_last=channels_last)
 
 
+def dates(config: Config, dataset: fastload.SSL4EOS12) -> dict[str, int]:
+    """How many dates of each modality a view shows."""
+    infos = {name: dataset.modalities[name] for name in config.modality}
+    return {n: m.timestamps if config.seasons == "all" else 1 for n, m in infos.items()}
+
+
 def bands(config: Config, dataset: fastload.SSL4EOS12) -> int:
     """Channels of a view: the bands of all modalities, of all dates where a view shows these."""
-    dates = dataset.timestamps if config.seasons == "all" else 1
-    return dates * sum(dataset.modalities[name].bands for name in config.modality)
+    return sum(dataset.modalities[n].bands * d for n, d in dates(config, dataset).items())
 
 
 def views(batch: Batch, config: Config, device: torch.device) -> list[Tensor]:
@@ -138,8 +176,9 @@ def make(
     """Open the data of a run.
 
     Raises:
-        SetupError: where it is not there, or holds less than one step.
+        SetupError: where it is not there, or holds less than one step, or the loader cannot be had.
     """
+    chosen: dict[str, Any] = {} if config.bands is None else {"bands": config.bands}
     try:
         dataset = fastload.SSL4EOS12(
             config.data or made_scenes(config, world),
@@ -147,8 +186,10 @@ def make(
             modalities=config.modality,
             recipe=recipe,
             statistics=config.statistics,
+            missing=config.missing,
             seed=config.seed,
             progress=world.first,
+            **chosen,
         )
     except (OSError, ValueError, fastload.DataError) as error:
         raise SetupError(f"--data: {error}") from error
@@ -157,7 +198,19 @@ def make(
             f"--batch-size: a step takes {config.batch_size * world.size} samples, "
             f"but the data holds {len(dataset)} locations"
         )
-    loader = fastload.DataLoader(
+    try:
+        loader = _loader(config, dataset, device, world)
+    except (ValueError, ImportError) as error:
+        raise SetupError(f"--loader: {error}") from error
+    if config.loader != "torch":
+        return loader, dataset
+    return TorchLoader(dataset, loader, config.workers, device.type == "cuda"), dataset
+
+
+def _loader(
+    config: Config, dataset: fastload.SSL4EOS12, device: torch.device, world: World
+) -> fastload.DataLoader:
+    return fastload.DataLoader(
         dataset,
         batch_size=config.batch_size,
         shuffle=True,
@@ -170,10 +223,23 @@ def make(
         device_cache=config.device_cache,
         rank=world.rank,
         world_size=world.size,
+        on_error=config.on_error,
+        error_report=Path(config.out) / ERRORS,
     )
-    if config.loader != "torch":
-        return loader, dataset
-    return TorchLoader(dataset, loader, config.workers, device.type == "cuda"), dataset
+
+
+def numbers(scaling: Scaling) -> dict[str, list[float | None]]:
+    """A radiometry by field, a number a band, as short as float32 lets it be; None for no limit."""
+    return {
+        name: [float(str(x)) if np.isfinite(x) else None for x in values]
+        for name, values in vars(scaling).items()
+    }
+
+
+def losses(loader: Loader) -> dict[str, int]:
+    """How many samples could not be read so far, and how many of them were replaced, here."""
+    counts: Any = getattr(loader, "profile", None)
+    return {name: getattr(counts, name, 0) for name in ("errors", "replaced")}
 
 
 def resume(loader: Loader, state: dict[str, Any]) -> None:

@@ -15,15 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fastload.statistics import statistics
-from fastload_kernels import Scaling
-from ssl4eo_train import weights
+from fastload.statistics import Statistics, statistics
+from ssl4eo_train import data, weights
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.extras import lacking
 from ssl4eo_train.methods import METHODS, Settings
 
 
@@ -80,21 +77,17 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     run, config = saved["run"], saved["config"]
     known = statistics(config["statistics"])
     bands: dict[str, list[str]] = run["band_names"]
-    recipe = METHODS[run["method"]].recipe(
-        run["image_size"], run["arch"], weights.settings_of(run).options
-    )
-    radiometry = {
-        name: recipe.radiometry_of(name).scaling(name, len(names), known)
-        for name, names in bands.items()
-    }
+    every = run["bands"] // sum(len(names) for names in bands.values())
+    dates = saved.get("dates") or dict.fromkeys(bands, every)
     values = {
         "modality": run["modality"],
         "band_names": bands,
         # More than one where a view shows all dates: of each modality, one date after the other.
-        "dates": run["bands"] // sum(len(names) for names in bands.values()),
+        "dates": max(dates.values()),
+        "dates_by_modality": dates,
         "radiometry": {
             "formula": "clip((x - offset) * scale, low, high)",
-            **{name: _numbers(scaling) for name, scaling in radiometry.items()},
+            **(saved.get("radiometry") or _radiometry(run, known)),
         },
         "statistics": dataclasses.asdict(known),
         "step": saved["step"],
@@ -105,15 +98,21 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     return {"format": "pt", **plain, **{name: json.dumps(x) for name, x in values.items()}}
 
 
-def _numbers(scaling: Scaling) -> dict[str, list[float | None]]:
-    """By field, a number a band, as short as float32 lets it be; None for a limit that is none."""
+def _radiometry(run: Mapping[str, Any], known: Statistics) -> dict[str, Any]:
+    """Of a checkpoint that does not say it; such a run had all bands."""
+    recipe = METHODS[run["method"]].recipe(
+        run["image_size"], run["arch"], weights.settings_of(run).options
+    )
     return {
-        name: [float(str(x)) if np.isfinite(x) else None for x in values]
-        for name, values in vars(scaling).items()
+        name: data.numbers(recipe.radiometry_of(name).scaling(name, len(names), known))
+        for name, names in run["band_names"].items()
     }
 
 
 def _write(tensors: Mapping[str, Tensor], about: Mapping[str, str], to: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     part = to.with_name(f".{to.name}.part")
     try:
         save_file(dict(tensors), part, dict(about))
@@ -132,10 +131,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="or a run's folder")
     parser.add_argument("--to", type=Path, required=True, metavar="FILE.safetensors")
     args = parser.parse_args(argv)
+    if error := lacking("the export"):
+        print(f"ssl4eo_train.export: {error}", file=sys.stderr)
+        return 2
     try:
         print(export(args.checkpoint, args.to))
-    except SetupError as error:
-        print(f"ssl4eo_train.export: {error}", file=sys.stderr)
+    except SetupError as refusal:
+        print(f"ssl4eo_train.export: {refusal}", file=sys.stderr)
         return 2
     return 0
 

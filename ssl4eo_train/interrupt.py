@@ -1,15 +1,18 @@
-"""A request to end ends a run well: Ctrl-C, or the SIGTERM of a scheduler that wants the node."""
+"""A request to end ends a run well: Ctrl-C, or the signal of a scheduler that wants the node."""
 
 import signal
+from collections.abc import Iterable
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NOTICES = tuple(getattr(signal, n) for n in ("SIGUSR1", "SIGUSR2") if hasattr(signal, n))
+"""What Slurm sends before the end where a job asks for it: Lightning's habit, and submitit's."""
 
 
 class Interrupt:
     """Within this context, the first signal sets `asked`; a second one does what it always did.
 
-    For the main thread.
+    Notices do nothing after it, since nobody is in a hurry then. For the main thread.
     """
 
     def __init__(self) -> None:
@@ -17,16 +20,18 @@ class Interrupt:
         """The signal's number."""
 
     def __enter__(self) -> "Interrupt":
-        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        both = (*SIGNALS, *NOTICES)
+        self._before = {number: signal.signal(number, self._ask) for number in both}
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = number
-        self._restore()
+        self.asked = self.asked or number
+        if number in SIGNALS:
+            self._restore(SIGNALS)
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def _restore(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            signal.signal(number, self._before[number])
 
     def __exit__(
         self,
@@ -34,4 +39,4 @@ class Interrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        self._restore(self._before)

@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import Method
 
@@ -20,6 +18,8 @@ def load(name: str) -> dict[str, Any]:
     Raises:
         SetupError: where there is no such file, or it does not hold a mapping.
     """
+    import yaml
+
     shipped = FOLDER / f"{name}.yaml"
     path = shipped if shipped.exists() else Path(name)
     try:
@@ -50,6 +50,8 @@ def known(words: Mapping[str, Any], names: Collection[str], where: str) -> None:
 
 def assignments(words: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` words; values are YAML."""
+    import yaml
+
     values = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -57,6 +59,23 @@ def assignments(words: Sequence[str]) -> dict[str, Any]:
             raise SetupError(f"--set: expected NAME=VALUE, got {word!r}")
         values[name] = yaml.safe_load(value)
     return values
+
+
+def bands(words: Sequence[str]) -> list[str] | dict[str, list[str]]:
+    """Read the names of bands: ``B04 B03``, or by modality ``S2L1C=B04,B03 S1GRD=vv``.
+
+    Raises:
+        SetupError: where both are mixed, or a modality has no band.
+    """
+    if not any("=" in word for word in words):
+        return list(words)
+    chosen = {}
+    for word in words:
+        modality, _, names = word.partition("=")
+        chosen[modality] = [name for name in names.split(",") if name]
+        if not modality or not chosen[modality]:
+            raise SetupError(f"--bands: expected NAME, or MODALITY=NAME,NAME, got {word!r}")
+    return chosen
 
 
 def options(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:

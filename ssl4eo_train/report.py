@@ -1,5 +1,6 @@
 """What a run says in words, at its start and at its end."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,7 +10,7 @@ from torch import nn
 import fastload
 from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import Config
-from ssl4eo_train.data import Loader
+from ssl4eo_train.data import ERRORS, Loader
 from ssl4eo_train.distributed import World
 from ssl4eo_train.tracking import NAME, read
 
@@ -39,23 +40,55 @@ def span(steps: int, epochs: int, first: int, last: int) -> str:
     return f"steps  {steps} an epoch; {start}to step {last}, on a schedule of {epochs} epochs"
 
 
-def ending(config: Config, loader: Loader, clock: Clock, batch: int, step: int, last: int) -> str:
-    """Say what came of it, how fast, what it waited for, and how to go on if it was stopped."""
-    steps_per_s, waiting = clock.overall()
-    losses = [row["loss"] for row in read(Path(config.out) / NAME)]
+def beginning(clock: Clock, loader: Loader) -> str:
+    """Say how long the first batch took, and how much of that was compiling."""
+    stats: Any = getattr(loader, "stats", None)
+    compiling = 0.0 if stats is None else stats().get("compiling", 0.0)
+    part = f", {compiling:.1f} s of them compiling" if compiling >= 0.05 else ""
+    return f"first batch after {clock.first or 0.0:.1f} s{part}; no other figure counts these"
+
+
+def ending(
+    config: Config,
+    loader: Loader,
+    clock: Clock,
+    batch: int,
+    steps: tuple[int, int, int],
+    counts: Mapping[str, int],
+) -> str:
+    """Say what came of it, how fast, what it waited for, and how to go on if it was stopped.
+
+    Args:
+        config, loader, clock: the run's.
+        batch: samples in a step, over all processes.
+        steps: done, in the checkpoint (0 for none), and asked for.
+        counts: of unreadable samples, see `data.losses`, over all processes.
+    """
+    (step, kept, last), (steps_per_s, waiting) = steps, clock.overall()
+    path = Path(config.out) / NAME
+    losses = [row["loss"] for row in read(path)] if path.exists() else []
     tenth = -(-len(losses) // 10)
-    lines = [
-        f"loss {fmean(losses[:tenth]):.3f} over the first tenth of the steps, "
-        f"{fmean(losses[-tenth:]):.3f} over the last",
-        f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data",
-    ]
+    lines = []
+    if losses:
+        lines.append(
+            f"loss {fmean(losses[:tenth]):.3f} over the first tenth of the steps, "
+            f"{fmean(losses[-tenth:]):.3f} over the last"
+        )
+    lines.append(f"{steps_per_s * batch:.1f} samples/s, {waiting:.1%} of the time waiting for data")
+    if counts["errors"]:
+        lines.append(
+            f"samples that could not be read: {counts['errors']}, replaced by others: "
+            f"{counts['replaced']}; see {Path(config.out) / ERRORS}"
+        )
     stats: Any = getattr(loader, "stats", None)
     if stats is not None and (verdict := stats().get("verdict")):
         lines.append(f"loader: {verdict}")
     if step < last:
-        lines.append(
-            f"stopped after step {step} of {last}; continue with --resume --out {config.out}"
-        )
+        of = f", the checkpoint is of step {kept}" if 0 < kept < step else ""
+        go_on = f"continue with --resume --out {config.out}" if kept else "there is no checkpoint"
+        lines.append(f"stopped after step {step} of {last}{of}; {go_on}")
+    elif kept < step:
+        lines.append(f"done after step {step}, but the checkpoint is of step {kept}")
     else:
         lines.append(f"done after step {step}; {config.out} holds the checkpoint and the metrics")
     return "\n".join(lines)

@@ -2,18 +2,19 @@
 
 import json
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from ssl4eo_train import distributed
 from ssl4eo_train.clock import Clock
+from ssl4eo_train.events import Events
+from ssl4eo_train.files import replaced
 
 NAME = "metrics.jsonl"
 
@@ -32,12 +33,12 @@ class Tracker:
         self._parts: list[dict[str, Tensor]] = []
         self._bar = tqdm(total=total, initial=step, unit="step", disable=folder is None)
         self._lines: TextIO | None = None
-        self.events: SummaryWriter | None = None
+        self.events: Events | None = None
         if folder is not None:
             cut(folder / NAME, step)
             self._lines = (folder / NAME).open("a", encoding="utf-8")
             # Events past the step stay in their file, and TensorBoard leaves them out.
-            self.events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+            self.events = Events(folder, step + 1)
 
     def add(self, scalars: dict[str, Tensor]) -> None:
         """Keep the scalars of one forward pass, ``loss`` among them.
@@ -55,26 +56,34 @@ class Tracker:
         self._parts = []
         self._bar.update()
 
-    def flush(self, clock: Clock, samples: int) -> None:
+    def flush(self, clock: Clock, samples: int, counts: Mapping[str, int] | None = None) -> None:
         """Write all steps since the last flush, and close the clock's window. Collective.
 
         Args:
             clock: the loop's.
             samples: samples in a step, over all processes.
+            counts: further numbers that hold by now, over all processes.
 
         Raises:
             FloatingPointError: where a loss is not finite.
+            OSError: where they cannot be written.
         """
         kept, self._pending = self._pending, []
+        if not kept:
+            return
+        clock.forget(len(kept))
         names = list(kept[0][1])
         table = torch.stack([torch.stack([x[name].float() for name in names]) for _, x in kept])
         values = distributed.mean(table).tolist()  # The CPU-GPU sync.
         for (row, _), numbers, times in zip(kept, values, clock.window(), strict=True):
             seconds, waiting = times
             speed = {"samples_per_s": samples / seconds, "waiting": waiting}
-            self._write({**row, **dict(zip(names, numbers, strict=True)), **speed})
-        if self._lines is not None:
+            self._write(
+                {**row, **dict(zip(names, numbers, strict=True)), **speed, **(counts or {})}
+            )
+        if self._lines is not None and self.events is not None:
             self._lines.flush()
+            self.events.flush()
 
     def _write(self, row: dict[str, float]) -> None:
         if not math.isfinite(row["loss"]):
@@ -89,13 +98,21 @@ class Tracker:
             f"{row['waiting']:.0%} waiting for data"
         )
 
-    def close(self) -> None:
-        """End the files and the bar."""
-        self._bar.close()
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
         if self._lines is not None:
-            self._lines.close()
-        if self.events is not None:
-            self.events.close()
+            self._bar.write(line)
+
+    def close(self) -> None:
+        """End the files and the bar.
+
+        Raises:
+            OSError: where something could still not be written.
+        """
+        with ExitStack() as ends:
+            for part in (self._lines, self.events, self._bar):
+                if part is not None:
+                    ends.callback(part.close)
 
 
 def read(path: Path) -> Iterator[dict[str, float]]:
@@ -114,6 +131,4 @@ def cut(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [row for row in read(path) if row["step"] <= step]
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    os.replace(part, path)
+    replaced(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -14,15 +14,17 @@ from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import PRECISIONS, Config
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.folder import RunFolder
 from ssl4eo_train.interrupt import Interrupt
 from ssl4eo_train.methods import METHODS, Progress, Samples, Settings
-from ssl4eo_train.report import ending, opening, span
+from ssl4eo_train.report import beginning, ending, opening, span
 from ssl4eo_train.tracking import Tracker
+from ssl4eo_train.trouble import WRITING, Trouble
 from ssl4eo_train.watching import Watcher
 
 
 def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
-    """Train as configured. One long function on purpose: a run from its start to its end.
+    """Train as configured, in a folder that no other run may use meanwhile.
 
     Args:
         config: what to do.
@@ -30,22 +32,24 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         world: this process among those that train.
 
     Returns:
-        The exit status: 0, or 128 and the signal's number after Ctrl-C or SIGTERM.
+        The exit status: 0, or 128 and the signal's number after Ctrl-C, SIGTERM or a notice.
 
     Raises:
         SetupError: where the run cannot start.
+        DataError: where data cannot be read; what was trained until then is saved.
+        OSError: as well, where the machine has no handles or memory left, or the disk no room.
+        PeerError: where another process of the run met such an error, or is gone.
     """
-    # Where.
-    out = Path(config.out)
-    if saved is None and (out / checkpoint.NAME).exists():
-        raise SetupError(f"--out: {out} holds a run; continue it with --resume or name another")
-    if world.first:
-        config.claim()
-    device = torch.device(config.device)
-    if device.type == "cuda":
-        device = torch.device("cuda", world.local_rank)
-        torch.cuda.set_device(device)
+    device = distributed.device_of(config.device, world)
     distributed.start(world, device)
+    config = dataclasses.replace(config, out=distributed.text_of_first(config.out))
+    with RunFolder(Path(config.out), world.first, saved is not None):
+        return _train(config, saved, world, device)
+
+
+def _train(config: Config, saved: dict[str, Any] | None, world: World, device: torch.device) -> int:
+    """One long function on purpose: a run from its start to its end."""
+    out, trouble = Path(config.out), Trouble(Path(config.out))
     torch.manual_seed(config.seed)
 
     # What the method sees.
@@ -91,10 +95,11 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
         "lr": config.lr,
         **dataclasses.asdict(settings),
     }
-    step = 0
+    step = 0 if saved is None else saved["step"]
+    if not distributed.is_same(step):
+        raise SetupError(f"--resume: the processes see different checkpoints in --out {out}")
     if saved is not None:
         checkpoint.agree(saved["run"], run)
-        step = saved["step"]
         if step >= last:
             raise SetupError(
                 f"--resume: the run is at step {step} of {last}, so nothing is left to do"
@@ -121,12 +126,44 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
     tracker = Tracker(out if world.first else None, step, last)
     watcher = Watcher(config, dataset, tracker)
     clock, batches = Clock(device), data.forever(loader)
+    position, first, stop = loader.state_dict(), step, 0
+    kept = step  # The step that the checkpoint is of.
+
+    def counts() -> dict[str, int]:
+        """Unreadable samples so far. Collective."""
+        return {name: distributed.total(n) for name, n in data.losses(loader).items()}
+
+    def save() -> None:
+        """Save the state after the last finished step. Collective."""
+        state = {
+            "config": dataclasses.asdict(config),
+            "run": run,
+            "dates": data.dates(config, dataset),
+            "radiometry": {n: data.numbers(s) for n, s in dataset.scalings.items()},
+            "step": step,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
+            "loader": position,
+            "random": checkpoint.random_state(device),
+        }
+        nonlocal kept
+        with trouble.noted():
+            if world.first:
+                checkpoint.save(out, state)  # A CPU-GPU sync.
+            kept = step
+
     with Interrupt() as interrupt:
         done = False
         while not done:
+            with trouble.noted():
+                batch = clock.next(batches)
+            if trouble.anywhere():  # On the CPU, so no CPU-GPU sync.
+                break
+            if step == first:
+                tracker.say(beginning(clock, loader))
             progress = Progress(step, len(loader), epochs)
             rate = model.before_step(optimizer, progress)
-            batch = clock.next(batches)
             optimizer.zero_grad(set_to_none=True)
             for part, parts in enumerate(data.split(batch, config, device)):
                 views, index = parts
@@ -142,31 +179,34 @@ def train(config: Config, saved: dict[str, Any] | None, world: World) -> int:
             scaler.step(optimizer)  # With fp16 a CPU-GPU sync: are the gradients finite?
             scaler.update()
             model.after_step(progress)
-            step += 1
+            step, position = step + 1, loader.state_dict()
             tracker.record({"step": step, "epoch": progress.epoch, "lr": rate})
 
-            stop = distributed.largest(interrupt.asked or 0)  # On the CPU, so no CPU-GPU sync.
+            stop = distributed.largest(interrupt.asked or 0)  # On the CPU as well.
             done = bool(stop) or step == last
             ends, saves = step % len(loader) == 0, step % save_every == 0
             if done or ends or saves or step % config.log_every == 0:
-                tracker.flush(clock, batch_size)  # A CPU-GPU sync.
+                lost = counts() if config.on_error == "replace" else {}
+                with trouble.noted():
+                    tracker.flush(clock, batch_size, lost)  # A CPU-GPU sync.
             if ends or step == last:
-                watcher.look(model, views, step)  # A CPU-GPU sync, once an epoch.
+                with trouble.noted():
+                    watcher.look(model, views, step)  # A CPU-GPU sync, once an epoch.
             if done or saves:
-                state = {
-                    "config": dataclasses.asdict(config),
-                    "run": run,
-                    "step": step,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "scaler": scaler.state_dict(),
-                    "loader": loader.state_dict(),
-                    "random": checkpoint.random_state(device),
-                }
-                if world.first:
-                    checkpoint.save(out, state)  # A CPU-GPU sync.
+                save()
+        # What could not be saved, or not yet, is tried once more.
+        met = trouble.anywhere()
+        if met:
+            with trouble.noted():
+                tracker.flush(clock, batch_size)
+            if met == WRITING or kept < step:
+                save()
     batches.close()
-    tracker.close()
+    with trouble.noted():
+        tracker.close()
+    lost = counts()
     if world.first:
-        print(ending(config, loader, clock, batch_size, step, last), flush=True)
+        print(ending(config, loader, clock, batch_size, (step, kept, last), lost), flush=True)
+    if trouble.anywhere():
+        trouble.end()
     return 128 + stop if step < last else 0

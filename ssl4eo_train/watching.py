@@ -59,7 +59,8 @@ class Watcher:
     """
 
     def __init__(self, config: Config, dataset: fastload.SSL4EOS12, tracker: Tracker) -> None:
-        self._config, self._dataset, self._events = config, dataset, tracker.events
+        self._config, self._dataset = config, dataset
+        self._tracker, self._events = tracker, tracker.events
         self._probe = None if self._events is None else knn.probe(config, dataset)
 
     def look(self, model: Learner, views: Sequence[Tensor], step: int) -> None:
@@ -69,13 +70,24 @@ class Watcher:
             model: its backbone is probed.
             views: what it saw last, one tensor ``[N, C, h, w]`` per view, C as `data.views` has it.
             step: steps done.
+
+        Raises:
+            OSError: where it cannot be written.
+            DataError: where a labelled location cannot be read and none is to be replaced.
         """
         if self._events is None:
             return
         for name, image in self.images(views).items():
             self._events.add_image(name, image, step)
         if self._probe is not None:
-            accuracy = self._probe.accuracy(model.backbone)
+            try:
+                accuracy = self._probe.accuracy(model.backbone)
+            except fastload.DataError as error:
+                if self._config.on_error == "raise":
+                    raise
+                # Another sample in its place would have another label.
+                self._tracker.say(f"no k-NN accuracy after step {step}: {error}")
+                return
             self._events.add_scalar("knn", accuracy, step)
             path = Path(self._config.out) / NAME
             cut(path, step - 1)  # What a run that was stopped, and resumed before, left behind.

@@ -14,8 +14,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ssl4eo_train import checkpoint
@@ -87,6 +85,9 @@ def read(path: Path) -> Weights:
         SetupError: where the file cannot be read, or no backbone is found in it.
     """
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
         try:
             return find(load_file(path), path)
         except (OSError, SafetensorError) as error:

@@ -22,6 +22,10 @@ RADIOMETRY = {
     "S2L2A": Radiometry.reflectance(),
     "S2RGB": Radiometry.quantile(0.0, 255.0),
     "S1GRD": Radiometry.two_sigma(),
+    # Not in SSL4EO-S12's code; in [0, 1] as the others, since views are jittered and clipped there.
+    "S1RTC": Radiometry.two_sigma(),
+    "NDVI": Radiometry.two_sigma(),
+    "DEM": Radiometry.two_sigma(),
 }
 
 

@@ -69,6 +69,7 @@ class Options:
     scale_rate: bool = False
     """Multiply the learning rate by samples of a step / 256."""
     weight_decay: float = 0.05
+    """None on biases and norms."""
     half_teacher: bool = False
     """Let the teacher too compute in half precision, where the run does. Published: the student
     alone."""

@@ -70,9 +70,11 @@ class Options:
     bottleneck: int = 256
     """Width of the head before its last layer."""
     student_temperature: float = 0.1
+    """Divides the student's answers."""
     teacher_temperature: float = 0.04
     """Constant: the published scripts warm up over 0 epochs."""
     centre_momentum: float = 0.9
+    """Of the moving average of the teacher's answers, which is taken off them."""
     momentum: float = 0.996
     """Of the teacher's moving average at the start; it ends at 1."""
     drop_path: float = 0.1
@@ -84,6 +86,7 @@ class Options:
     warmup: float = 10.0
     """Epochs over which the learning rate rises."""
     final_lr: float = 1e-6
+    """Learning rate at the end."""
     weight_decay: tuple[float, ...] = ()
     """See `Family`; empty for the one published for the backbone."""
 

@@ -38,8 +38,11 @@ class Options:
     mask_ratio: float = 0.7
     """Share of the patches that is removed. FB has 0.75."""
     decoder_width: int = 512
+    """Of the decoder's tokens."""
     decoder_depth: int = 8
+    """Its blocks."""
     decoder_heads: int = 16
+    """Attention heads of each of them."""
     normalise: bool = True
     """Predict patches less their mean and over their standard deviation, over all bands at once."""
     scale_rate: bool = True
@@ -47,6 +50,7 @@ class Options:
     warmup: float = 10.0
     """Epochs. FB has 40."""
     weight_decay: float = 0.05
+    """None on biases and norms."""
 
     def __post_init__(self) -> None:
         width, heads, share = self.decoder_width, self.decoder_heads, self.mask_ratio

@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+import numba
 import pytest
 
 from fastload import DataLoader
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.timeout(60)
 
 KEYS = {
     "seconds", "elapsed", "bytes_in", "bytes_out", "samples", "batches", "errors", "replaced",
-    "error_report", "verdict", "engine", "workers", "storage_errors",
+    "error_report", "verdict", "engine", "workers", "storage_errors", "first_batch", "compiling",
 }  # fmt: skip
 SECONDS = {"read", "decode", "copy", "views", "wait_for_consumer", "consumer_waiting"}
 
@@ -116,8 +117,43 @@ def test_the_loader_is_the_limit_of_an_instant_consumer(engine: Any, workers: in
 )  # fmt: skip
 def test_verdict(waiting: float, stages: dict[str, float], sentence: str) -> None:
     seconds = {"read": 0.5, "decode": 1.0, "copy": 0.5, "views": 0.5} | stages
-    seconds["consumer_waiting"] = waiting
-    assert verdict({"seconds": seconds, "elapsed": 10.0, "batches": 3}) == sentence
+    busy, seconds = dict(seconds), {"consumer_waiting": waiting}
+    assert verdict({"seconds": seconds, "elapsed": 10.0, "batches": 3}, busy) == sentence
+
+
+def test_the_first_batch_is_timed_apart() -> None:
+    """What happens once says nothing about what limits a run."""
+    profile = Profile()
+    profile.stages().decode = 30.0
+    profile.delivered(60.0, 60.0)
+    found = profile.summary()
+    assert (found["first_batch"], found["elapsed"]) == (60.0, 0.0)
+    assert found["seconds"]["consumer_waiting"] == 0.0
+    assert found["verdict"] == "one batch delivered, after 60.0 s; nothing to compare yet"
+    profile.stages().views = 1.0
+    profile.delivered(0.5, 1.0)
+    found = profile.summary()
+    assert found["first_batch"] == 60.0
+    assert found["seconds"]["decode"] == 30.0
+    assert found["verdict"] == (
+        "the loader limits: the consumer waited 50.0% of the time; "
+        "views takes 100% of the workers' busy time"
+    )
+
+
+def test_compiling_is_counted() -> None:
+    """Once, also where one function compiles another; what runs costs nothing."""
+    profile = Profile()
+    inner = numba.njit(lambda x: x + 1)
+    outer = numba.njit(lambda x: inner(x) * 2)
+    began = time.perf_counter()
+    assert outer(1) == 4
+    passed = time.perf_counter() - began
+    counted = profile.summary()["compiling"]
+    assert passed / 2 < counted <= passed
+    outer(2)
+    assert profile.summary()["compiling"] == counted
+    assert Profile().summary()["compiling"] == 0
 
 
 def test_threads_are_summed_up_and_forgotten() -> None:

@@ -11,7 +11,8 @@ import fastload
 import ssl4eo_train
 from fastload import cli
 from fastload.extras import missing
-from ssl4eo_train.__main__ import TRAIN, main
+from ssl4eo_train.__main__ import main
+from ssl4eo_train.extras import TRAIN
 
 ROOT = Path(__file__).parents[2]
 

@@ -65,17 +65,35 @@ def test_resuming_on_other_processes_keeps_the_step() -> None:
 
 def test_written_as_json(tmp_path: Path) -> None:
     config = resolved("--out", str(tmp_path / "a" / "b"), "--seed", "9")
-    config.claim()
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "a" / "b").mkdir(parents=True)
     config.write()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["config.json"]
     written = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
     assert Config(**written) == config
 
 
-def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="--out: cannot write to"):
-        resolved("--out", str(tmp_path / "file" / "run")).claim()
+def test_bands_are_a_list_or_by_modality() -> None:
+    assert resolved().bands is None
+    assert resolved("--bands", "B04", "B03").bands == ["B04", "B03"]
+    several = resolved("--bands", "S2L1C=B04,B03", "S1GRD=vv").bands
+    assert several == {"S2L1C": ["B04", "B03"], "S1GRD": ["vv"]}
+    for wrong in (["S2L1C=B04", "vv"], ["=B04"], ["S2L1C="]):
+        with pytest.raises(SetupError, match="expected NAME, or MODALITY=NAME,NAME, got"):
+            resolved("--bands", *wrong)
+
+
+def test_what_a_checkpoint_of_before_does_not_say_is_at_its_default() -> None:
+    old = saved(resolved("--data", "/data"))
+    for name in ("bands", "missing", "on_error"):
+        del old["config"][name]
+    config = resolved("--resume", "--out", "x", saved=old)
+    assert (config.bands, config.missing, config.on_error) == (None, "error", "raise")
+
+
+def test_choices_of_a_file_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("method: moco_v2\non_error: skip\n")
+    with pytest.raises(SetupError, match="on_error: expected one of raise, replace, got 'skip'"):
+        resolved("--config", str(tmp_path / "own.yaml"))
 
 
 @pytest.mark.parametrize("words", [("--batch-size", "0"), ("--seed", "-1"), ("--loader", "none")])

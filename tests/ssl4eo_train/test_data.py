@@ -1,5 +1,7 @@
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,11 +69,49 @@ def test_state_continues_in_either_loader(scenes: Path, name: str, stop: int) ->
     before = loader(scenes, name)
     take(before, stop)
     state = before.state_dict()
-    assert (state["epoch"], state["step"]) == divmod(stop, len(before))
+    assert state["epoch"] * len(before) + state["step"] == stop
     for other in ("threads", "torch"):
         after = loader(scenes, other)
         after.load_state_dict(state)
         assert_same(take(after, 5 - stop), whole[stop:])
+
+
+class Ended:
+    """A loader whose state after an epoch's last batch is that epoch, with nothing left."""
+
+    def __init__(self, steps: int, epoch: int, step: int) -> None:
+        self.steps, self.epoch, self.step = steps, epoch, step
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.step < self.steps:
+            self.step += 1
+            yield {"key": [f"{self.epoch}/{self.step}"]}
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.step = state["epoch"], state["step"]
+
+
+def test_a5_an_epoch_with_nothing_left_is_followed_by_the_next() -> None:
+    keys = [batch["key"] for batch in take(Ended(2, 4, 2), 3)]
+    assert keys == [["5/1"], ["5/2"], ["6/1"]]
+
+
+@pytest.mark.parametrize("name", ["threads", "torch"])
+def test_a5_both_ways_to_say_the_end_of_an_epoch_go_on_alike(scenes: Path, name: str) -> None:
+    """The last step of epoch 0, or the start of epoch 1: what is trained on is the same."""
+    whole = take(loader(scenes, "threads"), 5)
+    state = loader(scenes, name).state_dict()
+    for place in ({"epoch": 0, "step": 2}, {"epoch": 1, "step": 0}):
+        after = loader(scenes, name)
+        after.load_state_dict(state | place)
+        assert_same(take(after, 3), whole[2:])
 
 
 @pytest.mark.parametrize("name", ["threads", "torch"])

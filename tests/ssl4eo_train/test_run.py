@@ -76,7 +76,15 @@ def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
     assert json.loads((whole / "config.json").read_text())["seed"] == 3
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),  # B7: Slurm's --signal, as Lightning has it
+        (signal.SIGUSR2, 140),  # and as submitit has it
+    ],
+)
 def test_a_signal_saves_and_says_how_to_go_on(
     scenes: Path, tmp_path: Path, sent: signal.Signals, status: int
 ) -> None:
@@ -132,7 +140,6 @@ def test_runs_that_cannot_start(
     def sentence(*more: str) -> str:
         return refused(capsys, words(scenes, out, "--steps", "2", *more))
 
-    assert "there is no checkpoint" in sentence("--resume")
     assert "31 samples" in sentence("--batch-size", "31")
     assert f"holds {LOCATIONS} locations" in sentence("--batch-size", "31")
     assert "queue is 10, expected a multiple of the 4 samples" in sentence("--set", "queue=10")
@@ -144,7 +151,23 @@ def test_runs_that_cannot_start(
     assert "--out must name" in refused(capsys, ["--resume"])
     (tmp_path / "file").write_text("")
     assert "cannot write to" in sentence("--out", str(tmp_path / "file" / "x"))
-    assert not (out / NAME).exists()
+    assert "cannot replace a sample" in sentence("--on-error", "replace", "--loader", "torch")
+    assert "expected NAME, or MODALITY" in sentence("--bands", "S2L1C=B04", "B03")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["file"]
+
+
+def test_b7_resume_before_the_first_checkpoint_starts(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a job does that is started again and again by one command."""
+    out = tmp_path / "deep" / "run"
+    assert main(words(scenes, out, "--steps", "2", "--resume")) == 0
+    assert (
+        "holds no checkpoint yet, so the run starts from the beginning" in capsys.readouterr().out
+    )
+    assert main(words(scenes, out, "--steps", "4", "--resume")) == 0
+    assert "from step 2 to step 4" in capsys.readouterr().out
+    assert [step for step, _ in losses(out)] == [1, 2, 3, 4]
 
 
 def test_checkpoint_that_does_not_fit(
@@ -153,7 +176,7 @@ def test_checkpoint_that_does_not_fit(
     out = tmp_path / "run"
     assert main(words(scenes, out, "--steps", "2")) == 0
     files = sorted(path for path in out.iterdir() if path.is_file())
-    before = [path.read_bytes() for path in files]
+    before = {path.name: path.read_bytes() for path in files if path.name != ".lock"}
 
     def sentence(*more: str) -> str:
         return refused(capsys, words(scenes, out, *more))
@@ -169,7 +192,7 @@ def test_checkpoint_that_does_not_fit(
     few = synth(tmp_path / "few", 9, modalities=["S2L1C"], size=32)
     assert "the state's dataset" in sentence("--resume", "--steps", "4", "--data", str(few))
     assert sorted(path for path in out.iterdir() if path.is_file()) == files
-    assert [path.read_bytes() for path in files] == before
+    assert {path.name: path.read_bytes() for path in files if path.name != ".lock"} == before
 
 
 def test_damaged_data_is_named(
