@@ -95,7 +95,7 @@ def test_one_list_is_of_one_modality() -> None:
 
 
 def chosen(recipe: Recipe | None = None, seed: int = 0, **more: Any) -> Any:
-    return SSL4EOS12(
+    found = SSL4EOS12(
         made_root(),
         modalities=BOTH,
         recipe=recipe,
@@ -104,6 +104,8 @@ def chosen(recipe: Recipe | None = None, seed: int = 0, **more: Any) -> Any:
         progress=False,
         **more,
     )
+    found.set_epoch(0)
+    return found
 
 
 def test_items_hold_the_bands_in_the_order_asked_for() -> None:

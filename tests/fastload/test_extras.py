@@ -41,7 +41,9 @@ RECIPES = {"raw": None, "views": VIEWS}
 
 def with_extras(recipe: Recipe | None = None, seed: int = 0, extras: Any = EXTRAS) -> Dataset:
     made = made_dataset(recipe, BOTH, seed)
-    return Dataset(made.sources, recipe, made.statistics, seed, made.rows, extras=extras)
+    found = Dataset(made.sources, recipe, made.statistics, seed, made.rows, extras=extras)
+    found.set_epoch(0)
+    return found
 
 
 def test_an_item_has_them() -> None:
