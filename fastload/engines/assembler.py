@@ -92,6 +92,7 @@ class Repair:
                 return
         except OSError as error:
             problem = error
-        once("report", str(self.report), f"the error report is kept in `stats()` alone ({problem})")
+        where = f"the error report {self.report or ''}".strip()
+        once("report", str(self.report), f"{where} is kept in `stats()` alone ({problem})")
         if len(self.profile.unwritten) < MOST_UNWRITTEN:
             self.profile.unwritten.append(line)

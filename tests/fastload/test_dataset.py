@@ -87,7 +87,8 @@ def test_place_and_dates_may_be_missing(tmp_path: Path, reopen: Open) -> None:
     item = reopen(tmp_path)[0]
     assert np.isnan(item["lon"])
     assert item["lat"] == 50.0
-    assert item["time"].tolist() == [0] * 4
+    assert item["time"].tolist() == [np.iinfo(np.int64).min] * 4
+    assert item["season"].tolist() == [-1] * 4
 
 
 def test_big_endian_and_small_dtypes_reach_torch(tmp_path: Path, reopen: Open) -> None:

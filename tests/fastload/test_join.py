@@ -122,7 +122,7 @@ def test_a_missing_tar_of_one_modality(tmp_path: Path, reopen: Open) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modalities": "S2L1C"}, "modalities must be a list"),
+        ({"modalities": [3]}, "modalities must be a list"),
         ({"modalities": []}, "modalities must be a list"),
         ({"modalities": ["S2L1C", "S2L1C"]}, "modalities must differ"),
         ({"missing": "ignore"}, "missing must be"),

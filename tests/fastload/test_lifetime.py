@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastload import DataError
@@ -32,7 +33,7 @@ from tests.fastload.faulty import (
     tell,
     until,
 )
-from tests.fastload.made import workers_alive
+from tests.fastload.made import chunks, workers_alive
 from tests.fastload.test_damage import keeping_times
 from tests.fastload.test_machine import loader, opened
 
@@ -183,15 +184,21 @@ def test_nothing_outlives_the_last_name(
     sound: Path, tmp_path: Path, engine: Any, workers: int
 ) -> None:
     bad = shardmaker.write(tmp_path)
-    opened(str(bad))
-    keeping_times(shardmaker.shard(bad, number=2), spoil)
+    spoil(bad)
     found = child(dropping, sound, bad, engine, workers).result()
     assert found == [[how, [], [], 0, 0] for how in WAYS]
 
 
-def spoil(data: bytearray) -> None:
-    for at in range(len(data) // 4, len(data), 64):
-        data[at] ^= 0x10
+def spoil(root: Path) -> None:
+    """A byte in each chunk of the second shard."""
+    data = opened(str(root))
+    found = [c for i in np.flatnonzero(data.group == 1).tolist() for c in chunks(data, i)]
+
+    def change(content: bytearray) -> None:
+        for chunk in found:
+            content[chunk["offset"] + chunk["stored"] // 2] ^= 0x10
+
+    keeping_times(shardmaker.shard(root, number=2), change)
 
 
 # --- the process ends ---
