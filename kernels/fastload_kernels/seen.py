@@ -68,21 +68,26 @@ def find(pixels, patterns, floating, has_nodata, top, height, flags):  # type: i
     for c in range(C):
         run = pixels[c, top : top + height].reshape(height * W)
         flags[c] = 0
-        if floating and _most(run, patterns[0]) >= patterns[1]:
-            flags[c] |= NOT_FINITE
-        if has_nodata and _equal(run, patterns[2], patterns[3]):
+        if floating:
+            most, least = _extremes(run, patterns)
+            flags[c] |= NOT_FINITE if most >= patterns[1] else 0
+            flags[c] |= NO_DATA if has_nodata and least == 0 else 0
+        elif has_nodata and _equal(run, patterns[2], patterns[3]):
             flags[c] |= NO_DATA
         found |= flags[c] != 0
     return found
 
 
 @_jit
-def _most(run, mask):  # type: ignore[no-untyped-def]
+def _extremes(run, patterns):  # type: ignore[no-untyped-def]
+    """The largest magnitude, and zero where a pixel is no-data."""
     as_pixel = run.dtype.type  # without it the loop would count in 64 bits
-    most = as_pixel(0)
+    absolute, _, mask, value = patterns
+    most, least = as_pixel(0), as_pixel(mask)
     for x in range(run.shape[0]):
-        most = max(most, as_pixel(run[x] & mask))
-    return most
+        most = max(most, as_pixel(run[x] & absolute))
+        least = min(least, as_pixel((run[x] & mask) ^ value))
+    return most, least
 
 
 @_jit

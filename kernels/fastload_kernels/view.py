@@ -173,11 +173,11 @@ class Scaling:
         C = len(self.offset)
         if self.fill is not None:
             return (np.full(C, self.fill, np.float32),) * 3
-        nan, plus, minus = (np.full(C, x, np.float32) for x in (np.nan, np.inf, -np.inf))
+        nan = np.full(C, np.nan, np.float32)
+        plus = np.where(self.scale < 0, self.low, self.high)
+        minus = np.where(self.scale < 0, self.high, self.low)
         if not self.labels:
-            ends = [np.where(self.scale < 0, low, high) for low, high in (
-                (self.low, self.high), (self.high, self.low))]  # fmt: skip
-            plus, minus = (np.where(np.isinf(end), nan, end) for end in ends)
+            plus, minus = (np.where(np.isinf(end), nan, end) for end in (plus, minus))
         return nan, plus, minus
 
     def seen(
