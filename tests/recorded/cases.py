@@ -199,6 +199,10 @@ class Runs:
                     return json.loads(json.dumps(loader.state_dict()))
         return json.loads(json.dumps(loader.state_dict()))
 
+    def length(self, name: str) -> int:
+        """Steps in an epoch of the case whose state has a name."""
+        return len(self._open(STATES[name][0], "threads", 0)[0])
+
     def resumed(
         self, case: str, state: dict[str, Any], engine: str, workers: int
     ) -> dict[str, Any]:
