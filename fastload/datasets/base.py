@@ -88,6 +88,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._see(recipe)
         self.extras = checked(self.extras, self.places, self.timestamps, self._taken())
 
+    @property
+    def layers(self) -> dict[str, Source]:
+        """`sources`, by the name that they had before."""
+        return self.sources
+
     def with_recipe(self, recipe: Recipe | None) -> Self:
         """The same samples, seen another way; nothing is opened again.
 

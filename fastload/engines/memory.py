@@ -5,6 +5,7 @@ its pool when the last tensor on it dies: torch keeps the NumPy array that a ten
 and that array's end is what the pool waits for. No consumer can hold a batch too long.
 """
 
+import contextlib
 import threading
 import weakref
 from collections import defaultdict
@@ -15,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 _ALIGN = 64
+_KEPT = 4
+"""Times the largest buffer that may be kept in buffers of sizes that are not asked for."""
 
 
 class Pool:
@@ -22,6 +25,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
+        self._largest = 0
 
     def __reduce__(self) -> tuple[type["Pool"], tuple[()]]:
         """Free memory does not travel to another process."""
@@ -30,11 +34,28 @@ class Pool:
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Buffer":
         """A buffer with arbitrary content."""
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self._largest = max(self._largest, size)
         try:
             memory = self._free[size].pop()
         except IndexError:
+            self._trim(size)
             memory = aligned(size)
         return Buffer(memory, shape, dtype, self._free[size])
+
+    @property
+    def kept(self) -> int:
+        """Bytes that nobody holds."""
+        return sum(size * len(buffers) for size, buffers in list(self._free.items()))
+
+    def _trim(self, size: int) -> None:
+        """Let go of what is kept of other sizes, beyond a few times the largest: where batches vary
+        in size, each would leave its own behind."""
+        excess = self.kept - _KEPT * self._largest
+        for other, buffers in list(self._free.items()):
+            while excess > 0 and other != size and buffers:
+                with contextlib.suppress(IndexError):  # another thread was faster
+                    buffers.pop()
+                excess -= other
 
 
 class Buffer:

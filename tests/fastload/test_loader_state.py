@@ -1,7 +1,9 @@
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastload import DataLoader, Recipe
@@ -329,3 +331,59 @@ def test_a5_of_an_epoch_that_is_over_nothing_is_left(ended: bool, own_count: boo
     assert flat(indices(second)) == second.order(5).tolist()
     second.set_epoch(0)
     assert flat(indices(second)) == second.order(0).tolist()
+
+
+def test_a4_other_shard_borders_are_another_order(tmp_path: Path) -> None:
+    """The same samples in other shards: block shuffle would lose some and repeat others."""
+    data = dataset()
+    packed = dataset()
+    packed.group = (np.arange(LOCATIONS) // 6).astype(np.uint32)
+    options: dict[str, Any] = {"shuffle": True, "seed": 5, "shuffle_window": 2}
+    first = DataLoader(data, BATCH, **options)
+    list(islice(first, 2))
+    state = json.loads(json.dumps(first.state_dict()))
+    with pytest.raises(ValueError, match="the state's borders is "):
+        DataLoader(packed, BATCH, **options).load_state_dict(state)
+    renamed = dataset()
+    renamed.group = data.group + np.uint32(7)  # other numbers, the same borders
+    again = DataLoader(renamed, BATCH, **options)
+    again.load_state_dict(state)
+    assert flat(indices(again)) == first.order(0).tolist()[2 * BATCH :]
+
+
+def test_which_samples_were_in_a_step() -> None:
+    loader = make()
+    for epoch in range(2):
+        for step, batch in enumerate(loader):
+            assert loader.keys_of(epoch, step) == batch["key"]
+    ranks = [make(rank=r, world_size=2) for r in range(2)]
+    alone = make(batch_size=2 * BATCH)
+    for step in range(len(alone)):
+        together = ranks[0].keys_of(1, step, all_ranks=True)
+        assert [r.keys_of(1, step) for r in ranks] == [together[0::2], together[1::2]]
+        assert together[: len(alone.keys_of(1, step))] == alone.keys_of(1, step)
+    before = loader.stats()["bytes_in"]
+    loader.keys_of(5, 0)
+    assert loader.stats()["bytes_in"] == before
+    with pytest.raises(IndexError):
+        loader.keys_of(0, STEPS)
+    with pytest.raises(ValueError, match="not for a sampler"):
+        DataLoader(dataset(), BATCH, sampler=[0, 1]).keys_of(0, 0)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, STEPS - 2, STEPS - 1, STEPS, 2 * STEPS + 1])
+def test_batches_are_skipped_without_reading(skipped: int) -> None:
+    straight = make()
+    expected = [ids for _ in range(4) for ids in indices(straight)]
+    loader = make(workers=1)
+    list(islice(loader, 1))
+    state = loader.state_dict()
+    loader = make(workers=1)
+    loader.load_state_dict(state)
+    loader.skip(skipped)
+    assert (loader.epoch, loader.state_dict()["step"]) == divmod(1 + skipped, STEPS)
+    found = [ids for _ in range(loader.epoch, 4) for ids in indices(loader)]
+    assert found == expected[1 + skipped :]
+    assert loader.stats()["samples"] == sum(map(len, found))
+    with pytest.raises(ValueError, match="skip: -1 batches"):
+        loader.skip(-1)

@@ -163,3 +163,13 @@ def test_batches_outlive_their_loader() -> None:
     gc.collect()
     list(DataLoader(dataset(moco()), 2, num_workers=2))
     assert_same([batch["S2L1C"] for batch in kept], copies)
+
+
+def test_c10_a_pool_of_many_sizes_stays_small() -> None:
+    """Batches that vary in size do not each leave their memory behind."""
+    pool = Pool()
+    for rows in [*range(64, 0, -1), *range(1, 65)] * 3:
+        buffer = pool.take((rows, 1000), np.dtype(np.uint8))
+        tensor = buffer.tensor()
+        del buffer, tensor
+        assert pool.kept <= 5 * 64_000

@@ -82,9 +82,8 @@ def test_states(runs: Runs, way: tuple[str, int], name: str) -> None:
     newer = {"borders", "sampler"} & set(mine)
     for case, expected in recorded["resumed"].items():
         if newer:
-            with pytest.raises(
-                ValueError, match=f"the state's ({'|'.join(newer)}|global_batch) is"
-            ):
+            lacks = "|".join([*newer, "global_batch"])
+            with pytest.raises(ValueError, match=f"the state's ({lacks}) is"):
                 runs.resumed(case, old, *way)
         state = mine | {field: old[field] for field in ("epoch", "step")} if newer else old
         found = runs.resumed(case, state, *way)
@@ -96,7 +95,7 @@ FIELDS = ("version", "epoch", "step", "order", "dataset", "samples", "seed", "sh
 
 
 def place(state: dict[str, Any], length: int) -> tuple[dict[str, Any], int, int]:
-    """A state's other fields, and where it stands, with the end of an epoch as the next one's start."""
+    """A state's other fields, and where it stands; the end of an epoch is the next one's start."""
     epoch, step = state["epoch"], state["step"]
     others = {field: state[field] for field in FIELDS if field not in ("epoch", "step")}
     return (others, epoch + 1, 0) if step == length else (others, epoch, step)
