@@ -40,6 +40,10 @@ class Position:
                 self._plan = replace(self._plan, rank=rank, world_size=world_size)
         return self._plan
 
+    def deal_in_blocks(self, blocks: bool) -> None:
+        """How a last step that was filled up is dealt, see `Plan.blocks`."""
+        self._plan = replace(self._plan, blocks=blocks)
+
     def go(self, epoch: int, step: int = 0) -> None:
         """Put the next iteration somewhere; those under way no longer move the position."""
         self.epoch, self.step, self.started = epoch, step, False
@@ -60,6 +64,13 @@ class Position:
         if self.started:
             self.epoch, self.step = self.epoch + 1, 0
         self.started, self._done = True, None
+        self._turn += 1
+        return self._turn
+
+    def stand_in(self) -> int:
+        """Start an iteration of someone else's through the present epoch, from its start and in the
+        loader's place; its turn."""
+        self.step, self.started, self._done = 0, True, None
         self._turn += 1
         return self._turn
 

@@ -22,45 +22,93 @@ class PlanSampler(torch.utils.data.DistributedSampler[Any]):
     their views are drawn, see `Drawn`, for those who load the samples otherwise.
     """
 
-    def __init__(self, position: Position, prepared: Prepared) -> None:
-        self._position, self._prepared = position, prepared
-        self._told: Told | None = None
+    def __init__(self, position: Position) -> None:
+        self.position = position
         plan = position.plan
         self.drop_last, self.shuffle, self.seed = False, plan.shuffle, plan.seed
 
     @property
     def rank(self) -> int:  # type: ignore[override]
         """This rank, as the loader sees it."""
-        return self._position.plan.rank
+        return self.position.plan.rank
 
     @property
     def num_replicas(self) -> int:  # type: ignore[override]
         """The number of ranks, as the loader sees it."""
-        return self._position.plan.world_size
+        return self.position.plan.world_size
 
     @property
     def epoch(self) -> int:  # type: ignore[override]
         """The loader's epoch."""
-        return self._position.epoch
+        return self.position.epoch
+
+    def batches(self) -> Iterator[list[int]]:
+        """This rank's batches of the loader's epoch."""
+        draw = Draw(self.seed, self.position.epoch)
+        for ids in self.position.plan.steps(draw.epoch):
+            yield [Drawn(item, draw) for item in ids.tolist()]
 
     def __iter__(self) -> Iterator[int]:
-        position = self._position
-        self._told = self._prepared.begin(position.plan.remainder)
-        draw, steps = Draw(self.seed, position.epoch), position.plan.steps(position.epoch)
-        for step, ids in enumerate(steps):
-            if self._told is not None:
-                self._told.end_of_dataloader = step == len(steps) - 1
-            yield from (Drawn(item, draw) for item in ids.tolist())
-        if self._told is not None and position.epoch == draw.epoch:  # it stood for the loader
-            position.go(draw.epoch + 1)
+        for batch in self.batches():
+            yield from batch
 
     def __len__(self) -> int:
-        steps = self._position.plan.steps(0)
+        steps = self.position.plan.steps(0)
         return (len(steps) - 1) * steps.plan.batch_size + len(steps[-1]) if len(steps) else 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the loader's epoch."""
-        self._position.set_epoch(epoch)
+        self.position.set_epoch(epoch)
+
+
+class PlanBatches(torch.utils.data.BatchSampler):
+    """The loader's own order as a batch sampler, for a loader that others build around it.
+
+    Accelerate's `skip_first_batches` builds such a loader, torch's, for the rest of an epoch. If it
+    had prepared ours, then this stands for the loader: it tells Accelerate the end of the epoch,
+    moves the loader's position, and lets the loader go on with the next epoch. All of it is said
+    when a batch's numbers are asked for, which is when the batch is delivered as long as torch
+    works in this process. Worker processes (`num_workers` above 0, which that loader takes from
+    ours) are asked for several batches ahead; so accumulation, `gather_for_metrics` and the state
+    then see the end of that one epoch too early, which a warning says. `DataLoader.skip` has no
+    such limit.
+    """
+
+    sampler: PlanSampler
+
+    def __init__(
+        self,
+        sampler: PlanSampler,
+        batch_size: int,
+        drop_last: bool = False,
+        prepared: Prepared | None = None,
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self._prepared = Prepared() if prepared is None else prepared
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if not self._prepared.by_accelerate:
+            yield from self.sampler.batches()
+            return
+        self._prepared.warn_of_processes()
+        position = self.sampler.position
+        epoch, turn, last = position.epoch, position.stand_in(), len(position.plan)
+        told = Told(position.plan.remainder)
+        try:
+            for step, batch in enumerate(self.sampler.batches(), 1):
+                told.end_of_dataloader = step == last
+                position.delivered(turn, step)
+                yield batch
+            position.ended(turn, epoch)
+        finally:
+            told.close()
+
+    def __len__(self) -> int:
+        return len(self.sampler.position.plan)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the loader's epoch. Hugging Face's Trainer calls it, where it skips batches."""
+        self.sampler.set_epoch(epoch)
 
 
 class UserBatches:
@@ -96,6 +144,11 @@ class UserBatches:
         self._epoch = epoch
         for part in self._with_epoch:
             part.set_epoch(epoch)
+
+    @property
+    def knows_ranks(self) -> bool:
+        """Whether a sampler says that it is one of several ranks'."""
+        return any(getattr(part, "num_replicas", 1) > 1 for part in self._parts)
 
     @property
     def global_batch(self) -> int | None:
