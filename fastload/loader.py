@@ -297,9 +297,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self._user is None:
             steps = self.plan.steps(epoch).since(start)
         else:
-            # Torch's loader draws a seed for its workers first.
-            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-            steps = self._user.begin(epoch, start)
+            steps = self._user.begin(epoch, start, self.generator)
 
         def step(i: int) -> NDArray[np.int64] | None:
             items = steps(i)

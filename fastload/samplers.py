@@ -1,6 +1,7 @@
 """Samplers: the loader's own order in that shape, and a user's kept in step with the epoch."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -58,6 +59,13 @@ class PlanSampler(torch.utils.data.DistributedSampler[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the loader's epoch."""
+        if self.position.falls_behind(epoch):
+            warnings.warn(
+                f"a state of epoch {self.position.epoch} was loaded, and now the sampler is told "
+                f"epoch {epoch}, which begins anew; Fabric's setup_dataloaders counts from 0, so "
+                "use the loader without it",
+                stacklevel=2,
+            )
         self.position.set_epoch(epoch)
 
 
@@ -118,7 +126,9 @@ class UserBatches:
     user set another epoch on one of them by hand, the loader takes it over.
 
     A state holds what an epoch's batches were drawn from: the sampler's own state, that of its
-    generator, or that of torch's, as far as the order depends on it.
+    generator, or that of torch's, as far as the order depends on it. For torch's it also holds how
+    that stood when the state was taken, so that later epochs are drawn as they would have been; it
+    is put there with the first batch after a state was loaded, as a sampler's own generator is.
     """
 
     def __init__(self, batch_sampler: Iterable[Iterable[Any]], sampler: Any, samples: int) -> None:
@@ -157,23 +167,20 @@ class UserBatches:
         ranks = [getattr(part, "num_replicas", 1) for part in self._parts]
         return size * max(ranks) if isinstance(size, int) else None
 
-    def begin(self, epoch: int, start: int) -> Step:
+    def begin(self, epoch: int, start: int, generator: torch.Generator | None = None) -> Step:
         """The batches of an epoch from a step on, drawn anew, or as the state says that was loaded
-        last."""
+        last; `generator` is the loader's, which torch's loader draws a seed for its workers from.
+        """
         self.set_epoch(epoch)
-        restored, self._restored = self._restored, None
-        if restored is not None:
-            self._restore(restored)
+        restored, self._restored = self._restored or {}, None
+        self._restore(restored)
         self._drawn_from = self._source()
-        if restored is None or "torch" not in restored:
-            return remembered(islice(iter(self), start, None))
-        # Torch's samplers draw from torch's generator when they give the first number.
-        now = torch.get_rng_state()
-        torch.set_rng_state(_unpacked(restored["torch"]))
-        steps = remembered(iter(self))
-        steps(0)
-        torch.set_rng_state(now)
-        return lambda i: steps(start + i)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        steps = remembered(islice(iter(self), start, None))
+        if "torch_now" in restored:
+            steps(0)  # torch's samplers draw when they give the first number
+            torch.set_rng_state(_unpacked(restored["torch_now"]))
+        return steps
 
     # What an epoch is drawn from
 
@@ -183,8 +190,12 @@ class UserBatches:
         Raises:
             TypeError: names a sampler of which nobody can know that.
         """
-        source = self._drawn_from if begun else self._restored
-        return dict(source if source is not None else self._source())
+        if not begun:
+            return dict(self._restored or self._source())
+        source = dict(self._drawn_from or {})
+        if "torch" in source:
+            source["torch_now"] = _packed(torch.get_rng_state())
+        return source
 
     def load(self, state: dict[str, Any]) -> None:
         """Let the next epoch be drawn from what a state holds."""
@@ -207,6 +218,8 @@ class UserBatches:
         )
 
     def _restore(self, source: dict[str, Any]) -> None:
+        if "torch" in source:
+            torch.set_rng_state(_unpacked(source["torch"]))
         for part in self._parts:
             if "sampler" in source and hasattr(part, "load_state_dict"):
                 part.load_state_dict(source["sampler"])

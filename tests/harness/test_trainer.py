@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: our loader by `get_train_dataloader`, or our dataset in its own loader."""
+"""Hugging Face's Trainer: our loader by `get_train_dataloader`, or our dataset in its own."""
 
 from collections.abc import Callable
 from pathlib import Path
