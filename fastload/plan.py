@@ -130,7 +130,8 @@ class Steps(Sequence[Indices]):
 
     def __getitem__(self, step: int) -> Indices:  # type: ignore[override]
         p, together = self.plan, self.together(step)
-        if p.blocks and range(len(self))[step] == len(self) - 1 and p.samples % p.world_size:
+        filled_up = not p.drop_last and p.samples % p.world_size > 0
+        if p.blocks and filled_up and range(len(self))[step] == len(self) - 1:
             return np.split(together, p.world_size)[p.rank]
         return together[p.rank :: p.world_size]
 
