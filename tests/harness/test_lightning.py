@@ -132,20 +132,12 @@ def test_optimizer_steps_and_samples_are_those_of_torchs_loader(tmp_path: Path) 
 
 
 def of_a_rank(folder: Path) -> dict[str, Any]:
-    loader, module = ours(2), Module()
-    run = trainer(folder, strategy="ddp", devices=processes.world())
-    run.fit(module, loader, to_validate(2))
-    path = folder / "mid.ckpt"
-    part = Module()
-    stopped = trainer(
-        folder, strategy="ddp", devices=processes.world(), max_steps=7, max_epochs=None
-    )
-    stopped.fit(part, ours(2), to_validate(2))
-    stopped.save_checkpoint(path)
+    more: dict[str, Any] = {"strategy": "ddp", "devices": processes.world()}
+    module, run = Module(folder), trainer(folder, **more)
+    run.fit(module, ours(2), to_validate(2))
+    place = next(path for path, trained, _ in module.places if trained == 7)
     again = Module()
-    trainer(folder, strategy="ddp", devices=processes.world()).fit(
-        again, ours(2), to_validate(2), ckpt_path=path
-    )
+    trainer(folder, **more).fit(again, ours(2), to_validate(2), ckpt_path=place)
     return {
         "trained": module.trained, "validated": module.validated[0], "again": again.trained,
         "sampler": type(run.train_dataloader.sampler).__name__, "rank": run.global_rank,
