@@ -28,7 +28,7 @@ from fastload.position import Position
 from fastload.profile import Profile
 from fastload.radiometry_check import warn_of_offset
 from fastload.recipe import mask_of
-from fastload.samplers import PlanSampler, UserBatches
+from fastload.samplers import PlanBatches, PlanSampler, UserBatches
 
 DEFAULT_PREFETCH = 2
 
@@ -190,7 +190,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             dataset,
             batch_size,
             None if own_order else shuffle,
-            PlanSampler(self._position, self._prepared) if own_order else sampler,
+            PlanSampler(self._position) if own_order else sampler,
             batch_sampler,
             0,
             collate_fn,
@@ -198,14 +198,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             generator=generator,
         )
         if own_order:
-            # Hugging Face's Trainer tells it to the batch sampler, where it skips batches.
-            self.batch_sampler.set_epoch = self.sampler.set_epoch  # type: ignore[union-attr, attr-defined]
+            assert isinstance(self.sampler, PlanSampler)
+            own = PlanBatches(self.sampler, plan.batch_size, drop_last, self._prepared)
+            # Torch takes it or a sampler, but not both, and lets nobody set it afterwards.
+            vars(self)["batch_sampler"] = own
         self._resolved = data
         self._user: UserBatches | None = None
         if not own_order:
             assert self.batch_sampler is not None
             self._user = UserBatches(self.batch_sampler, self.sampler, len(data))
-        self.num_workers = num_workers
+        self.num_workers = self._prepared.num_workers = num_workers
         self._depth = prefetch_factor or DEFAULT_PREFETCH
         self.prefetch_factor = self._depth if num_workers else None  # as torch has it
         self.pin_memory = pin_memory or self.device.type == "cuda"
@@ -250,7 +252,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
         Args:
             epoch, step: from 0.
-            all_ranks: those of the global step, of which rank r has every world-th from r on.
+            all_ranks: those of the global step, of which rank r has every world-th from r on (or
+                the r-th part, in a last step that was filled up, once Accelerate prepared the
+                loader).
 
         Raises:
             ValueError: for a sampler, whose order no one knows beforehand.
@@ -296,9 +300,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self._user is None:
             steps = self.plan.steps(epoch).since(start)
         else:
-            # Torch's loader draws a seed for its workers first.
-            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-            steps = self._user.begin(epoch, start)
+            steps = self._user.begin(epoch, start, self.generator)
 
         def step(i: int) -> NDArray[np.int64] | None:
             items = steps(i)
@@ -415,13 +417,18 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _is_accelerate_prepared(self) -> bool:
         """Accelerate asks this when it prepares a loader, and leaves this one alone: it already
         splits its batches over ranks."""
-        self._prepared.by_accelerate = self._prepared.by_accelerate or self.is_fast
+        if self.is_fast:
+            self._is_accelerate_prepared = True
         return self.is_fast
 
     @_is_accelerate_prepared.setter
     def _is_accelerate_prepared(self, prepared: bool) -> None:
         """Accelerate marks what it prepared."""
         self._prepared.by_accelerate = self.is_fast and prepared
+        if self.is_fast:
+            if self._user is not None and prepared and not self._user.knows_ranks:
+                accelerated.refuse_undivided(self.sampler)
+            self._position.deal_in_blocks(prepared)
 
     @property
     def _engine_name(self) -> str:

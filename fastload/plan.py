@@ -5,7 +5,10 @@ s is the slice ``[s*G, (s+1)*G)`` of it, where G = batch size x world size; rank
 world-th of that slice, starting at r. So any number of ranks sees the same global batches.
 
 The last slice may be short. Then it is dropped (`drop_last`), or filled up to a multiple of the
-world size from the start of the epoch's order, so that all ranks get equally many.
+world size from the start of the epoch's order, so that all ranks get equally many. A slice that was
+filled up may be dealt otherwise (`blocks`): rank r gets the r-th of world-size equal parts, so that
+what fills it up stands at the end of the ranks' batches one after the other, where Accelerate cuts
+it off. The ranks together see the same samples either way.
 
 Block shuffle (`window` shards): shards are permuted, `window` of them at a time are joined, and the
 samples inside each such block are permuted. Neighbours in the order are then near on disk.
@@ -32,6 +35,7 @@ class Plan:
         batch_size: samples per step on each rank.
         shards: shard of each sample ``[N]``; only block shuffle needs it.
         window: how many shards a block joins; 0 is a full permutation.
+        blocks: deal a last step that was filled up in parts, one after the other.
     """
 
     samples: int
@@ -43,6 +47,7 @@ class Plan:
     world_size: int = 1
     window: int = 0
     shards: NDArray[np.uint32] | None = None
+    blocks: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -124,7 +129,11 @@ class Steps(Sequence[Indices]):
         return lambda i: self[start + i] if start + i < len(self) else None
 
     def __getitem__(self, step: int) -> Indices:  # type: ignore[override]
-        return self.together(step)[self.plan.rank :: self.plan.world_size]
+        p, together = self.plan, self.together(step)
+        filled_up = not p.drop_last and p.samples % p.world_size > 0
+        if p.blocks and filled_up and range(len(self))[step] == len(self) - 1:
+            return np.split(together, p.world_size)[p.rank]
+        return together[p.rank :: p.world_size]
 
     def together(self, step: int) -> Indices:
         """The samples of a step on all ranks."""

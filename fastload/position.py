@@ -29,6 +29,7 @@ class Position:
         self.epoch = self.step = 0
         self.started = False
         self._turn = 0
+        self._loaded = False
         self._done: tuple[int, int] | None = None
 
     @property
@@ -40,11 +41,15 @@ class Position:
                 self._plan = replace(self._plan, rank=rank, world_size=world_size)
         return self._plan
 
+    def deal_in_blocks(self, blocks: bool) -> None:
+        """How a last step that was filled up is dealt, see `Plan.blocks`."""
+        self._plan = replace(self._plan, blocks=blocks)
+
     def go(self, epoch: int, step: int = 0) -> None:
         """Put the next iteration somewhere; those under way no longer move the position."""
         self.epoch, self.step, self.started = epoch, step, False
         self._turn += 1
-        self._done = None
+        self._done, self._loaded = None, False
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state keeps its place, and
@@ -55,11 +60,23 @@ class Position:
         elif epoch != self.epoch or self.started:
             self.go(epoch)
 
+    def falls_behind(self, epoch: int) -> bool:
+        """Whether an epoch lies before that of a state that was loaded and not gone on with."""
+        done = self._done is not None and self._done[0] == epoch
+        return self._loaded and not self.started and epoch < self.epoch and not done
+
     def begin(self) -> int:
         """Start an iteration, in the epoch after the last one begun unless told; its turn."""
         if self.started:
             self.epoch, self.step = self.epoch + 1, 0
         self.started, self._done = True, None
+        self._turn += 1
+        return self._turn
+
+    def stand_in(self) -> int:
+        """Start an iteration of someone else's through the present epoch, from its start and in the
+        loader's place; its turn."""
+        self.step, self.started, self._done = 0, True, None
         self._turn += 1
         return self._turn
 
@@ -107,6 +124,7 @@ class Position:
         if step < 0 or (length is not None and step > length):
             raise ValueError(f"the state's step is {step}, but an epoch has {length} steps")
         self.go(epoch, step)
+        self._loaded = True
         if step == 0 and epoch > 0 and length is not None:
             self._done = epoch - 1, length
 

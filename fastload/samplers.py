@@ -1,6 +1,7 @@
 """Samplers: the loader's own order in that shape, and a user's kept in step with the epoch."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -22,45 +23,100 @@ class PlanSampler(torch.utils.data.DistributedSampler[Any]):
     their views are drawn, see `Drawn`, for those who load the samples otherwise.
     """
 
-    def __init__(self, position: Position, prepared: Prepared) -> None:
-        self._position, self._prepared = position, prepared
-        self._told: Told | None = None
+    def __init__(self, position: Position) -> None:
+        self.position = position
         plan = position.plan
         self.drop_last, self.shuffle, self.seed = False, plan.shuffle, plan.seed
 
     @property
     def rank(self) -> int:  # type: ignore[override]
         """This rank, as the loader sees it."""
-        return self._position.plan.rank
+        return self.position.plan.rank
 
     @property
     def num_replicas(self) -> int:  # type: ignore[override]
         """The number of ranks, as the loader sees it."""
-        return self._position.plan.world_size
+        return self.position.plan.world_size
 
     @property
     def epoch(self) -> int:  # type: ignore[override]
         """The loader's epoch."""
-        return self._position.epoch
+        return self.position.epoch
+
+    def batches(self) -> Iterator[list[int]]:
+        """This rank's batches of the loader's epoch."""
+        draw = Draw(self.seed, self.position.epoch)
+        for ids in self.position.plan.steps(draw.epoch):
+            yield [Drawn(item, draw) for item in ids.tolist()]
 
     def __iter__(self) -> Iterator[int]:
-        position = self._position
-        self._told = self._prepared.begin(position.plan.remainder)
-        draw, steps = Draw(self.seed, position.epoch), position.plan.steps(position.epoch)
-        for step, ids in enumerate(steps):
-            if self._told is not None:
-                self._told.end_of_dataloader = step == len(steps) - 1
-            yield from (Drawn(item, draw) for item in ids.tolist())
-        if self._told is not None and position.epoch == draw.epoch:  # it stood for the loader
-            position.go(draw.epoch + 1)
+        for batch in self.batches():
+            yield from batch
 
     def __len__(self) -> int:
-        steps = self._position.plan.steps(0)
+        steps = self.position.plan.steps(0)
         return (len(steps) - 1) * steps.plan.batch_size + len(steps[-1]) if len(steps) else 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the loader's epoch."""
-        self._position.set_epoch(epoch)
+        if self.position.falls_behind(epoch):
+            warnings.warn(
+                f"a state of epoch {self.position.epoch} was loaded, and now the sampler is told "
+                f"epoch {epoch}, which begins anew; Fabric's setup_dataloaders counts from 0, so "
+                "use the loader without it",
+                stacklevel=2,
+            )
+        self.position.set_epoch(epoch)
+
+
+class PlanBatches(torch.utils.data.BatchSampler):
+    """The loader's own order as a batch sampler, for a loader that others build around it.
+
+    Accelerate's `skip_first_batches` builds such a loader, torch's, for the rest of an epoch. If it
+    had prepared ours, then this stands for the loader: it tells Accelerate the end of the epoch,
+    moves the loader's position, and lets the loader go on with the next epoch. All of it is said
+    when a batch's numbers are asked for, which is when the batch is delivered as long as torch
+    works in this process. Worker processes (`num_workers` above 0, which that loader takes from
+    ours) are asked for several batches ahead; so accumulation, `gather_for_metrics` and the state
+    then see the end of that one epoch too early, which a warning says. `DataLoader.skip` has no
+    such limit.
+    """
+
+    sampler: PlanSampler
+
+    def __init__(
+        self,
+        sampler: PlanSampler,
+        batch_size: int,
+        drop_last: bool = False,
+        prepared: Prepared | None = None,
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self._prepared = Prepared() if prepared is None else prepared
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if not self._prepared.by_accelerate:
+            yield from self.sampler.batches()
+            return
+        self._prepared.warn_of_processes()
+        position = self.sampler.position
+        epoch, turn, last = position.epoch, position.stand_in(), len(position.plan)
+        told = Told(position.plan.remainder)
+        try:
+            for step, batch in enumerate(self.sampler.batches(), 1):
+                told.end_of_dataloader = step == last
+                position.delivered(turn, step)
+                yield batch
+            position.ended(turn, epoch)
+        finally:
+            told.close()
+
+    def __len__(self) -> int:
+        return len(self.sampler.position.plan)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the loader's epoch. Hugging Face's Trainer calls it, where it skips batches."""
+        self.sampler.set_epoch(epoch)
 
 
 class UserBatches:
@@ -70,7 +126,9 @@ class UserBatches:
     user set another epoch on one of them by hand, the loader takes it over.
 
     A state holds what an epoch's batches were drawn from: the sampler's own state, that of its
-    generator, or that of torch's, as far as the order depends on it.
+    generator, or that of torch's, as far as the order depends on it. For torch's it also holds how
+    that stood when the state was taken, so that later epochs are drawn as they would have been; it
+    is put there with the first batch after a state was loaded, as a sampler's own generator is.
     """
 
     def __init__(self, batch_sampler: Iterable[Iterable[Any]], sampler: Any, samples: int) -> None:
@@ -98,29 +156,31 @@ class UserBatches:
             part.set_epoch(epoch)
 
     @property
+    def knows_ranks(self) -> bool:
+        """Whether a sampler says that it is one of several ranks'."""
+        return any(getattr(part, "num_replicas", 1) > 1 for part in self._parts)
+
+    @property
     def global_batch(self) -> int | None:
         """Samples per step on all ranks that the samplers know of; None where nobody says."""
         size = getattr(self._batches, "batch_size", None)
         ranks = [getattr(part, "num_replicas", 1) for part in self._parts]
         return size * max(ranks) if isinstance(size, int) else None
 
-    def begin(self, epoch: int, start: int) -> Step:
+    def begin(self, epoch: int, start: int, generator: torch.Generator | None = None) -> Step:
         """The batches of an epoch from a step on, drawn anew, or as the state says that was loaded
-        last."""
+        last; `generator` is the loader's, which torch's loader draws a seed for its workers from.
+        """
         self.set_epoch(epoch)
-        restored, self._restored = self._restored, None
-        if restored is not None:
-            self._restore(restored)
+        restored, self._restored = self._restored or {}, None
+        self._restore(restored)
         self._drawn_from = self._source()
-        if restored is None or "torch" not in restored:
-            return remembered(islice(iter(self), start, None))
-        # Torch's samplers draw from torch's generator when they give the first number.
-        now = torch.get_rng_state()
-        torch.set_rng_state(_unpacked(restored["torch"]))
-        steps = remembered(iter(self))
-        steps(0)
-        torch.set_rng_state(now)
-        return lambda i: steps(start + i)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        steps = remembered(islice(iter(self), start, None))
+        if "torch_now" in restored:
+            steps(0)  # torch's samplers draw when they give the first number
+            torch.set_rng_state(_unpacked(restored["torch_now"]))
+        return steps
 
     # What an epoch is drawn from
 
@@ -130,8 +190,12 @@ class UserBatches:
         Raises:
             TypeError: names a sampler of which nobody can know that.
         """
-        source = self._drawn_from if begun else self._restored
-        return dict(source if source is not None else self._source())
+        if not begun:
+            return dict(self._restored or self._source())
+        source = dict(self._drawn_from or {})
+        if "torch" in source:
+            source["torch_now"] = _packed(torch.get_rng_state())
+        return source
 
     def load(self, state: dict[str, Any]) -> None:
         """Let the next epoch be drawn from what a state holds."""
@@ -154,6 +218,8 @@ class UserBatches:
         )
 
     def _restore(self, source: dict[str, Any]) -> None:
+        if "torch" in source:
+            torch.set_rng_state(_unpacked(source["torch"]))
         for part in self._parts:
             if "sampler" in source and hasattr(part, "load_state_dict"):
                 part.load_state_dict(source["sampler"])

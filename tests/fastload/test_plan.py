@@ -190,3 +190,24 @@ def test_block_shuffle_is_split_over_ranks_like_any_order(world_size: int) -> No
 def test_bad_arguments_get_sentences(wrong: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Plan(**{"samples": 10, "batch_size": 2} | wrong)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a7_blocks_put_what_fills_a_step_up_at_the_end_of_the_ranks(drop_last: bool) -> None:
+    """Only there; all other steps are dealt as without."""
+    for world in (1, 2, 3, 4, 7):
+        for samples in range(1, 30):
+            ranks = [
+                Plan(samples, 2, 3, True, drop_last, rank, world, blocks=True)
+                for rank in range(world)
+            ]
+            order = ranks[0].order(5)
+            for s in range(len(ranks[0])):
+                dealt = [plan.steps(5)[s] for plan in ranks]
+                together = np.concatenate(dealt)
+                wanted = order[s * 2 * world : (s + 1) * 2 * world]
+                if len(wanted) % world:
+                    assert together[: len(wanted)].tolist() == wanted.tolist()
+                else:
+                    assert np.stack(dealt, 1).ravel().tolist() == wanted.tolist()
+                assert len({len(part) for part in dealt}) == 1
