@@ -272,16 +272,19 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         epoch or a later one; one that is under way is left behind.
 
         Raises:
-            ValueError: where a sampler does not tell how long an epoch is.
+            ValueError: where it leads into an epoch that a sampler of your own has yet to draw.
         """
         self._need_fast("skip")
-        length = self._length()
-        if batches < 0 or length is None:
-            raise ValueError(f"skip: {batches} batches of an epoch of {length} steps")
-        epoch, step = self._position.epoch, self._position.step + index(batches)
-        while step >= max(1, length) and step > 0 and batches:
+        length, position = self._length(), self._position
+        epoch, step = position.epoch, position.step + index(batches)
+        drawn = self._user is not None and self._user.is_drawn
+        if batches < 0 or length is None or (drawn and step >= length):
+            raise ValueError(f"skip: {batches} batches, at step {position.step} of {length}")
+        while batches and step >= max(1, length):
             epoch, step = epoch + 1, step - length
-        self._position.go(epoch, step)
+        if self._user is not None:  # the epoch is drawn again, as it was
+            self._user.load(self._user.state(position.started))
+        position.go(epoch, step)
 
     def __len__(self) -> int:
         if self.is_fast and self._user is None:

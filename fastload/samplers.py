@@ -156,6 +156,11 @@ class UserBatches:
             part.set_epoch(epoch)
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its order is drawn from a state that goes on, and is no function of the epoch."""
+        return bool(self._source())
+
+    @property
     def knows_ranks(self) -> bool:
         """Whether a sampler says that it is one of several ranks'."""
         return any(getattr(part, "num_replicas", 1) > 1 for part in self._parts)

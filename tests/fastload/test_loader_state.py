@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fastload import DataLoader, Recipe
 from tests.fastload.made import (
@@ -387,3 +388,18 @@ def test_batches_are_skipped_without_reading(skipped: int) -> None:
     assert loader.stats()["samples"] == sum(map(len, found))
     with pytest.raises(ValueError, match="skip: -1 batches"):
         loader.skip(-1)
+
+
+def test_skipping_with_a_sampler_of_ones_own() -> None:
+    def make_with(**more: Any) -> DataLoader:
+        generator = torch.Generator().manual_seed(3)
+        sampler = torch.utils.data.RandomSampler(range(LOCATIONS), generator=generator)
+        return DataLoader(dataset(), BATCH, sampler=sampler, **more)
+
+    expected = indices(make_with())
+    loader = make_with(num_workers=1)
+    assert indices(islice(loader, 1)) == expected[:1]
+    loader.skip(2)
+    assert indices(loader) == expected[3:]
+    with pytest.raises(ValueError, match="skip: 6 batches, at step 0 of 6"):
+        loader.skip(STEPS)

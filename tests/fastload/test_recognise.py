@@ -128,7 +128,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 189\
         (b"\n<!DOCTYPE html><html>502 Bad Gateway</html>" * 30, "web page"),
         (b"<html>", "web page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "web page"),
-        (gzip.compress(bytes(20480)), "compressed by gzip"),
+        (gzip.compress(bytes(20480), mtime=0), "compressed by gzip"),
         (b"PK\x03\x04" + bytes(2000), "a zip"),
         (b"II*\0" + bytes(2000), "a TIFF"),
         (APPLE, "what macOS keeps"),

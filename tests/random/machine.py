@@ -224,8 +224,9 @@ class Run(RuleBasedStateMachine):
 
     @rule(batches=st.integers(0, 9))
     def skip(self, batches: int) -> None:
-        if self.order in ("random", "weighted"):
-            return
+        drawn = self.order in ("random", "weighted")
+        if drawn and (self.items is None or self.place.step + batches >= self.length()):
+            return  # into what is not drawn yet
         self.place.skip(batches, self.length())
         for loader in self.loaders:
             loader.skip(batches)
