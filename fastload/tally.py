@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_jit = numba.njit(nogil=True, cache=True)
+from fastload_kernels.compiled import jit
+
+_jit = jit()
 _DROPPED = np.uint32(12)
 """Low bits of a float32 that wide pixels are not told apart by."""
 _MOST = float(np.finfo(np.float32).max)

@@ -231,8 +231,8 @@ def _loader(
 def numbers(scaling: Scaling) -> dict[str, list[float | None]]:
     """A radiometry by field, a number a band, as short as float32 lets it be; None for no limit."""
     return {
-        name: [float(str(x)) if np.isfinite(x) else None for x in values]
-        for name, values in vars(scaling).items()
+        name: [float(str(x)) if np.isfinite(x) else None for x in getattr(scaling, name)]
+        for name in ("offset", "scale", "low", "high")
     }
 
 

@@ -7,13 +7,13 @@ output pixels that `reference` gives it to. The mean for contrast is taken pixel
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.half import load
 from fastload_kernels.tables import fold, radius, taps
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_jit = jit(error_model="numpy")
 
 
 @_jit

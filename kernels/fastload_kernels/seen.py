@@ -8,13 +8,13 @@ compiles to a few vector instructions; what follows is for those that hold some.
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload_kernels.compiled import jit
 from fastload_kernels.tables import nearest
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_jit = jit(error_model="numpy")
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 NOT_FINITE, NO_DATA = 1, 2
 """Flags of a band."""

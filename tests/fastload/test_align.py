@@ -46,7 +46,9 @@ def write(root: Path, late: int = 3, **options: Any) -> Path:
 
 
 def opened(root: Path, **options: Any) -> SSL4EOS12:
-    return SSL4EOS12(root, modalities=BOTH, progress=False, **options)
+    found = SSL4EOS12(root, modalities=BOTH, progress=False, **options)
+    found.set_epoch(0)
+    return found
 
 
 def quiet(root: Path, **options: Any) -> SSL4EOS12:

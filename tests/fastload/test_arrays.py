@@ -56,7 +56,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, *modalities: str, **options: Any) -> SSL4EOS12:
-    return SSL4EOS12(root, modalities=modalities, progress=False, **options)
+    found = SSL4EOS12(root, modalities=modalities, progress=False, **options)
+    found.set_epoch(0)
+    return found
 
 
 NAMES = ("LULC", "LULC/esri_original", "S2L1C/cloud_mask", "LULC/other")

@@ -99,6 +99,7 @@ def test_the_examples_batches_are_those_of_torch(tmp_path: Path) -> None:
     )
     data = OwnLayout(make(tmp_path), recipe).with_labels({f"{i:04d}": i * i for i in range(12)})
     loader = fastload.DataLoader(data, 5, shuffle=True, num_workers=2, seed=data.seed)
+    data.set_epoch(0)
     expected = torch.utils.data.DataLoader(data, 5, sampler=loader.order(0).tolist())
     for mine, theirs in zip(loader, expected, strict=True):
         assert_like_torch(mine, theirs, "float32", ["OWN"])

@@ -162,7 +162,7 @@ def test_band_drop(C):
         ({"size": (8, 16), "d4": 1.0}, "square"),
         ({"timestamp": "spring"}, "must be a policy or an index"),
         ({"timestamp": -1}, "must not be negative"),
-        ({"interpolation": "nearest"}, "must be .bilinear. or .bicubic."),
+        ({"interpolation": "lanczos"}, "must be .* or .*, got .lanczos."),
         ({"sigma": (2.0, 1.0)}, "View.sigma"),
         ({"ratio": (0.0, 1.0)}, "View.ratio"),
         ({"drop_bands": (0, 2)}, "View.drop_bands"),

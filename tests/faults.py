@@ -1,0 +1,180 @@
+"""What users report of loaders, row by row, and the tests that hold it right.
+
+``python -m tests.faults`` runs these tests and writes ``docs/faults.md``; with a report of pytest's
+(``--junitxml``) it takes their outcomes from there.
+"""
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "docs" / "faults.md"
+F, K, S, H = "tests/fastload", "tests/kernels", "tests/ssl4eo_train", "tests/harness"
+
+ROWS: dict[str, tuple[str, list[str]]] = {
+    "A1": (
+        "whatever wraps a dataset, every epoch shows new views",
+        [f"{F}/test_draws.py::test_a1_", f"{F}/test_choosing.py::test_a1_"],
+    ),
+    "A2": ("a subclass's `__getitem__` is used", [f"{F}/test_draws.py::test_a2_"]),
+    "A3": (
+        "samplers resume exactly; a changed one is refused",
+        [f"{H}/test_samplers.py::test_a3_"],
+    ),
+    "A4": ("shard borders count under block shuffle", [f"{F}/test_loader_state.py::test_a4_"]),
+    "A5": (
+        "of an epoch that is over nothing is left",
+        [f"{F}/test_loader_state.py::test_a5_", f"{S}/test_data.py::test_a5_",
+         f"{H}/test_accelerate.py::test_a7_a5_"],
+    ),
+    "A6": ("rank beside a sampler is refused", [f"{F}/test_choosing.py::test_a6_"]),
+    "A7": (
+        "Accelerate and the Trainer get what a prepared torch loader gives, and exactly",
+        [f"{H}/test_accelerate.py::test_a7_", f"{H}/test_trainer.py::test_a7_",
+         f"{F}/test_plan.py::test_a7_"],
+    ),
+    "A8": ("keys are text everywhere", [f"{F}/test_choosing.py::test_a8_"]),
+    "A9": (
+        "dates are read in their units; unknown ones have no season",
+        [f"{F}/test_dates.py::test_a9_", f"{F}/test_dates.py::test_season_of_an_unknown_date",
+         f"{F}/test_extras.py::test_an_unknown_date_stays_unknown"],
+    ),
+    "A10": ("dates of modalities are compared", [f"{F}/test_align.py::test_a10_"]),
+    "A11": (
+        "no handle left is no bad sample",
+        [f"{F}/test_machine.py::test_no_handle_left_is_not_the_datas_fault",
+         f"{F}/test_machine.py::test_no_memory_is_not_the_datas_fault"],
+    ),
+    "A12": (
+        "not-a-number means the same everywhere, is counted, and can be filled",
+        [f"{K}/test_not_finite.py::test_a12_", f"{F}/test_not_finite.py::test_a12_"],
+    ),
+    "A13": ("other content of the same size and time is seen", [f"{F}/test_guest.py::test_a13_"]),
+    "A14": (
+        "a damaged index is built anew",
+        [f"{F}/test_index.py::test_no_byte_of_the_index_is_trusted"],
+    ),
+    "A15": ("a shard of zeros is empty", [f"{F}/test_index.py::test_shards_without_samples"]),
+    "A16": (
+        "class numbers stay class numbers",
+        [f"{F}/test_not_finite.py::test_a16_", f"{K}/test_not_finite.py::test_labels_keep_"],
+    ),
+    "B1": (
+        "an iterator that is left never blocks",
+        [f"{F}/test_lifetime.py::test_iterations_that_are_left",
+         f"{F}/test_lifetime.py::test_nothing_outlives_the_last_name"],
+    ),
+    "B2": (
+        "a failing disk and a file that changes are errors, never signals",
+        [f"{F}/test_machine.py::test_a_failing_disk_raises",
+         f"{F}/test_machine.py::test_samples_of_a_failing_disk_are_replaced",
+         f"{F}/test_machine.py::test_shards_that_change_under_a_run"],
+    ),
+    "B3": (
+        "an iterator does not go on in a forked child",
+        [f"{F}/test_lifetime.py::test_an_iterator_does_not_go_on_in_a_forked_child"],
+    ),
+    "B4": ("a process ends at once", [f"{F}/test_lifetime.py::test_a_process_ends_at_once"]),
+    "B5": ("bad data ends a run with a checkpoint", [f"{S}/test_errors.py::test_b5_"]),
+    "B6": (
+        "one run a folder; Slurm's tasks form one run",
+        [f"{S}/test_folder.py::test_b6_", f"{S}/test_slurm.py::test_b6_"],
+    ),
+    "B7": (
+        "Slurm's notice saves; `--resume` before a checkpoint starts",
+        [f"{S}/test_run.py::test_b7_", f"{S}/test_run.py::test_a_signal_saves"],
+    ),
+    "B8": ("a full disk is a sentence", [f"{S}/test_errors.py::test_b8_"]),
+    "C1": (
+        "one budget of file handles",
+        [f"{F}/test_machine.py::test_handles_stay_within_a_budget",
+         f"{F}/test_lifetime.py::test_nothing_outlives_the_last_name"],
+    ),
+    "C2": ("no lock, no home, no room: it opens", [f"{F}/test_guest.py::test_c2_"]),
+    "C3": ("a lock follows no link", [f"{F}/test_guest.py::test_c3_"]),
+    "C4": ("what macOS leaves is passed over", [f"{F}/test_recognise.py::test_c4_"]),
+    "C5": ("the index command sees what the dataset sees", [f"{F}/test_recognise.py::test_c5_"]),
+    "C6": ("what lies there is read, or named", [f"{F}/test_recognise.py::test_c6_"]),
+    "C7": (
+        "bad shards may be left out; ranks compare what they found",
+        [f"{F}/test_recognise.py::test_c7_", f"{F}/test_agreement.py::test_c7_"],
+    ),
+    "C8": ("NumPy's numbers are numbers", [f"{F}/test_draws.py::test_c8_"]),
+    "C9": (
+        "headers and indexes that lie are refused, within bounds",
+        [f"{F}/test_hostile.py::test_c9_", f"{F}/test_guest.py::test_c9_"],
+    ),
+    "C10": (
+        "memory, left-overs and fingerprints do not grow with history",
+        [f"{F}/test_memory.py::test_c10_", f"{F}/test_guest.py::test_c10_",
+         f"{F}/test_arrays.py::test_columns_after_tars_came_and_went"],
+    ),
+}  # fmt: skip
+"""By row: what is right, and the beginnings of the names of its tests."""
+
+
+def tests_of(node: str) -> list[str]:
+    """The test functions whose names begin so, in the file that the node names."""
+    file, _, name = node.partition("::")
+    found = [
+        line.split("(")[0].removeprefix("def ")
+        for line in (ROOT / file).read_text().splitlines()
+        if line.startswith(f"def {name}")
+    ]
+    return [f"{file}::{function}" for function in found]
+
+
+def results(report: Path | None) -> dict[str, Counter[str]]:
+    """Outcomes of the tests by ``file::function``: of a report of pytest's, or run here."""
+    if report is not None:
+        return outcomes(report)
+    parts = {part for _, some in ROWS.values() for part in some}
+    nodes = sorted({test for part in parts for test in tests_of(part)})
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "report.xml"
+        command = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={written}"]
+        subprocess.run([sys.executable, *command, *nodes], cwd=ROOT, check=False)
+        return outcomes(written)
+
+
+def outcomes(report: Path) -> dict[str, Counter[str]]:
+    """What a report says of each test."""
+    found: dict[str, Counter[str]] = {}
+    for case in ET.parse(report).iter("testcase"):
+        file = case.get("classname", "").replace(".", "/") + ".py"
+        test = f"{file}::{case.get('name', '').split('[')[0]}"
+        bad = any(case.find(kind) is not None for kind in ("failure", "error"))
+        outcome = "failed" if bad else "passed" if case.find("skipped") is None else "skipped"
+        found.setdefault(test, Counter())[outcome] += 1
+    return found
+
+
+def table(found: dict[str, Counter[str]]) -> str:
+    """The page."""
+    lines = [
+        "# Faults that users report of loaders, and the tests against each",
+        "",
+        "Made by `uv run --group test python -m tests.faults`, which runs the tests. A: silently",
+        "wrong. B: hangs and dies. C: the machine is not as ours. Each row says what is right.",
+        "",
+        "| row | what is right | tests | result |",
+        "|---|---|---|---|",
+    ]
+    for row, (right, parts) in ROWS.items():
+        tests = [test for part in parts for test in tests_of(part)]
+        total = sum((found.get(test, Counter({"not run": 1})) for test in tests), Counter[str]())
+        said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(total.items()))
+        state = "**open**" if set(total) - {"passed", "skipped"} or not total["passed"] else "holds"
+        names = ", ".join(f"`{part}`" for part in parts)
+        lines.append(f"| {row} | {right} | {names} | {state}: {said} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    page = table(results(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    TABLE.write_text(page)
+    sys.exit("**open**" in page)
