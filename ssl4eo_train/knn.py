@@ -153,7 +153,7 @@ class Probe:
         shown = copy.copy(self._dataset)  # Its scalings hold, as the radiometry stays.
         shown.recipe = dataclasses.replace(recipe, views=(view,))
         batches = fastload.DataLoader(
-            shown, batch_size=BATCH, sampler=self.samples, num_workers=config.workers
+            shown.subset(self.samples), batch_size=BATCH, num_workers=config.workers
         )
         for batch in batches:
             yield data.views(batch, config, device)[0]

@@ -227,6 +227,8 @@ class Run(RuleBasedStateMachine):
         drawn = self.order in ("random", "weighted")
         if drawn and (self.items is None or self.place.step + batches >= self.length()):
             return  # into what is not drawn yet
+        if drawn:
+            self.draw()  # again, from where it began
         self.place.skip(batches, self.length())
         for loader in self.loaders:
             loader.skip(batches)
@@ -272,7 +274,7 @@ class Run(RuleBasedStateMachine):
     def shown(self, epoch: int, item: int) -> tuple[str, int, Dataset, int, int]:
         """Key, id, toy, place and turn of an item."""
         if self.samples is None:
-            k, at, turn = mixed(list(SIZES), self.counts, 3, epoch)[item]
+            k, at, turn = mixed(SIZES, tuple(self.counts), 3, epoch)[item]
             data = toy(k, self.recipe)
             return str(data.keys[at]), at + k * SIZES[0], data, at, turn
         (k, at), number = self.samples.shows[item], self.samples.ids[item]

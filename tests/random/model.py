@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,14 +10,15 @@ import torch
 from fastload_kernels.philox import ORDER, words
 
 
-def permutation(n: int, seed: int, epoch: int, stream: int) -> list[int]:
+@lru_cache(100_000)
+def permutation(n: int, seed: int, epoch: int, stream: int) -> tuple[int, ...]:
     """Numbers below n, sorted by 64 random bits each."""
 
     def bits(i: int) -> int:
         high, low = words(seed, epoch, [i], ORDER, 4 * stream, 2)[0].tolist()
         return (high << 32) | low
 
-    return sorted(range(n), key=bits)
+    return tuple(sorted(range(n), key=bits))
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Order:
         if not self.shuffle:
             return list(range(self.n))
         if not self.window:
-            return permutation(self.n, self.seed, epoch, 0)
+            return list(permutation(self.n, self.seed, epoch, 0))
         shards = sorted(set(self.groups))
         members = [[i for i in range(self.n) if self.groups[i] == s] for s in shards]
         shuffled = permutation(len(shards), self.seed, epoch, 1)
@@ -92,13 +94,16 @@ class Order:
         return out
 
 
-def mixed(sizes: list[int], counts: list[int], seed: int, epoch: int) -> list[tuple[int, int, int]]:
+@lru_cache(10_000)
+def mixed(
+    sizes: tuple[int, ...], counts: tuple[int, ...], seed: int, epoch: int
+) -> list[tuple[int, int, int]]:
     """Dataset, sample, and turn within the epoch, of each item of a mixture's epoch."""
     owners = [k for k, count in enumerate(counts) for _ in range(count)]
     owners = [owners[i] for i in permutation(len(owners), seed, epoch, 0)]
     next_of = [epoch * count for count in counts]
     first_turn = [n // size for n, size in zip(next_of, sizes, strict=True)]
-    orders: dict[tuple[int, int], list[int]] = {}
+    orders: dict[tuple[int, int], tuple[int, ...]] = {}
     out = []
     for k in owners:
         turn, at = divmod(next_of[k], sizes[k])
