@@ -153,7 +153,11 @@ class Probe:
         shown = copy.copy(self._dataset)  # Its scalings hold, as the radiometry stays.
         shown.recipe = dataclasses.replace(recipe, views=(view,))
         batches = fastload.DataLoader(
-            shown.subset(self.samples), batch_size=BATCH, num_workers=config.workers
+            shown.subset(self.samples),
+            batch_size=BATCH,
+            num_workers=config.workers,
+            rank=0,  # All of them in this process, whatever the others do.
+            world_size=1,
         )
         for batch in batches:
             yield data.views(batch, config, device)[0]
