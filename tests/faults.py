@@ -1,7 +1,7 @@
 """What users report of loaders, row by row, and the tests that hold it right.
 
-``python -m tests.faults`` runs these tests and writes ``docs/faults.md``; with a report of pytest's
-(``--junitxml``) it takes their outcomes from there.
+``python -m tests.faults`` runs these tests and writes ``docs/faults.md``; named rows, as in
+``python -m tests.faults A9 B4``, are run alone and replaced there.
 """
 
 import subprocess
@@ -117,28 +117,23 @@ ROWS: dict[str, tuple[str, list[str]]] = {
 """By row: what is right, and the beginnings of the names of its tests."""
 
 
-def tests_of(node: str) -> list[str]:
-    """The test functions whose names begin so, in the file that the node names."""
+def functions_of(node: str) -> list[str]:
+    """The test that a node names, or else all in its file whose names begin so."""
     file, _, name = node.partition("::")
-    found = [
-        line.split("(")[0].removeprefix("def ")
-        for line in (ROOT / file).read_text().splitlines()
-        if line.startswith(f"def {name}")
-    ]
-    return [f"{file}::{function}" for function in found]
+    lines = (ROOT / file).read_text().splitlines()
+    functions = [line[4:].split("(")[0] for line in lines if line.startswith(f"def {name}")]
+    return [f"{file}::{f}" for f in functions if f == name or name not in functions]
 
 
-def results(report: Path | None) -> dict[str, Counter[str]]:
-    """Outcomes of the tests by ``file::function``: of a report of pytest's, or run here."""
-    if report is not None:
-        return outcomes(report)
-    parts = {part for _, some in ROWS.values() for part in some}
-    nodes = sorted({test for part in parts for test in tests_of(part)})
+def results(rows: list[str]) -> dict[str, Counter[str]]:
+    """Outcomes of the tests of some rows by ``file::function``."""
+    parts = {part for row in rows for part in ROWS[row][1]}
+    nodes = sorted({test for part in parts for test in functions_of(part)})
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "report.xml"
-        command = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={written}"]
+        report = Path(folder) / "report.xml"
+        command = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]
         subprocess.run([sys.executable, *command, *nodes], cwd=ROOT, check=False)
-        return outcomes(written)
+        return outcomes(report)
 
 
 def outcomes(report: Path) -> dict[str, Counter[str]]:
@@ -153,28 +148,38 @@ def outcomes(report: Path) -> dict[str, Counter[str]]:
     return found
 
 
-def table(found: dict[str, Counter[str]]) -> str:
-    """The page."""
-    lines = [
-        "# Faults that users report of loaders, and the tests against each",
-        "",
-        "Made by `uv run --group test python -m tests.faults`, which runs the tests. A: silently",
-        "wrong. B: hangs and dies. C: the machine is not as ours. Each row says what is right.",
-        "",
-        "| row | what is right | tests | result |",
-        "|---|---|---|---|",
-    ]
-    for row, (right, parts) in ROWS.items():
-        tests = [test for part in parts for test in tests_of(part)]
-        total = sum((found.get(test, Counter({"not run": 1})) for test in tests), Counter[str]())
-        said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(total.items()))
-        state = "**open**" if set(total) - {"passed", "skipped"} or not total["passed"] else "holds"
-        names = ", ".join(f"`{part}`" for part in parts)
-        lines.append(f"| {row} | {right} | {names} | {state}: {said} |")
-    return "\n".join(lines) + "\n"
+HEAD = """# Faults that users report of loaders, and the tests against each
+
+Made by `uv run --group test python -m tests.faults`, which runs the tests. A: silently wrong.
+B: hangs and dies. C: the machine is not as ours. Each row says what is right.
+
+| row | what is right | tests | result |
+|---|---|---|---|
+"""
+
+
+def line(row: str, found: dict[str, Counter[str]]) -> str:
+    """A row of the table."""
+    right, parts = ROWS[row]
+    tests = [test for part in parts for test in functions_of(part)]
+    total = sum((found.get(test, Counter({"not run": 1})) for test in tests), Counter[str]())
+    said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(total.items()))
+    state = "**open**" if set(total) - {"passed", "skipped"} or not total["passed"] else "holds"
+    names = ", ".join(f"`{part}`" for part in parts)
+    return f"| {row} | {right} | {names} | {state}: {said} |"
+
+
+def main(rows: list[str]) -> int:
+    """Run the tests of some rows, or of all, and write their lines; 1 where a row is open."""
+    old = TABLE.read_text().splitlines() if rows and TABLE.exists() else []
+    lines = {text.split("|")[1].strip(): text for text in old if text.startswith("| ")}
+    asked = rows or list(ROWS)
+    found = results(asked)
+    lines |= {row: line(row, found) for row in asked}
+    page = HEAD + "\n".join(lines.get(row, line(row, {})) for row in ROWS) + "\n"
+    TABLE.write_text(page)
+    return int("**open**" in page)
 
 
 if __name__ == "__main__":
-    page = table(results(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
-    TABLE.write_text(page)
-    sys.exit("**open**" in page)
+    sys.exit(main(sys.argv[1:]))

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.faults import ROWS, TABLE, tests_of
+from tests.faults import ROWS, TABLE, functions_of
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row_has_its_tests(row: str) -> None:
     _, parts = ROWS[row]
     for part in parts:
-        assert tests_of(part), f"{part} names no test"
+        assert functions_of(part), f"{part} names no test"
 
 
 def test_the_table_shows_no_row_open() -> None:
