@@ -71,7 +71,6 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
-        self.extras = dict(extras or {})
         self.statistics = statistics
         self.seed = index(seed)
         self.epoch: int | None = None
@@ -84,9 +83,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.group = columns.group[picked]
         self.ids: NDArray[np.int64] | None = None
         self.numbers = len(self._keys)
-        self.extras = dict(extras or {})
         self._see(recipe)
-        self.extras = checked(self.extras, self.places, self.timestamps, self._taken())
+        self.extras = checked(extras or {}, self.places, self.timestamps, self._taken())
 
     @property
     def layers(self) -> dict[str, Source]:
