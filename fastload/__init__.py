@@ -6,6 +6,7 @@ one to the other, in an order that depends on nothing but the seed.
 
 from fastload.datasets.base import Dataset
 from fastload.datasets.joined import concat, mix
+from fastload.datasets.opening import open
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
@@ -25,4 +26,5 @@ __all__ = [
     "View",
     "concat",
     "mix",
+    "open",
 ]

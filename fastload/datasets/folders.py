@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 
 from fastload.datasets.locate import shards
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import BANDS, CLOUD_MASK, specs_of
 from fastload.storage.index import Index, open_index
-from fastload.storage.store import Local
+from fastload.storage.store import Store
 
 OPTICAL = ("S2L2A", "S2L1C", "S2RGB")
 """Modalities whose samples have a cloud mask."""
@@ -19,16 +18,22 @@ class Folders:
     """Opens sources of a split.
 
     Args:
-        split: folder of modalities.
+        root, split: where the folders of modalities are.
         executor, progress: see `open_index`.
         bad: receives the errors of shards that are left out; None: they are raised.
     """
 
     def __init__(
-        self, split: Path, executor: Executor | None, progress: bool, bad: list[DataError] | None
+        self,
+        root: Store,
+        split: str,
+        executor: Executor | None,
+        progress: bool,
+        bad: list[DataError] | None,
     ) -> None:
-        self.split, self._executor, self._progress, self._bad = split, executor, progress, bad
-        self._opened: dict[str, tuple[Local, Index]] = {}
+        self._root, self._split, self.split = root, split, root.below(split)
+        self._executor, self._progress, self._bad = executor, progress, bad
+        self._opened: dict[str, tuple[Store, Index]] = {}
 
     def source(
         self, name: str, names: Sequence[str], check_crc: bool, bands: Sequence[str] | None
@@ -46,9 +51,9 @@ class Folders:
         store, index = self._open(folder)
         return ZarrSource(name, store, index, check_crc, array or BANDS, bands)
 
-    def _open(self, folder: str) -> tuple[Local, Index]:
+    def _open(self, folder: str) -> tuple[Store, Index]:
         if folder not in self._opened:
-            store = shards(self.split, folder)
+            store = shards(self._root, self._split, folder)
             index = open_index(store, self._executor, self._progress, print, self._bad)
             self._opened[folder] = store, index
         return self._opened[folder]
@@ -56,10 +61,13 @@ class Folders:
     def _with_mask(self, names: Sequence[str]) -> str:
         """The first folder whose samples have a cloud mask."""
         given = [name.partition("/")[0] for name in names if name != CLOUD_MASK]
-        there = [f for f in dict.fromkeys((*given, *OPTICAL)) if (self.split / f).is_dir()]
+        folders = self.split.folders()
+        there = [f for f in dict.fromkeys((*given, *OPTICAL)) if f in folders]
         for folder in there:
             _, index = self._open(folder)
             if any(CLOUD_MASK in specs_of(layout) for layout in index.layouts):
                 return folder
-        looked = ", ".join(there) or f"{self.split}, where no optical modality is"
-        raise FileNotFoundError(f"{self.split}: there is no '{CLOUD_MASK}', looked into {looked}")
+        looked = ", ".join(there) or f"{self.split.place}, where no optical modality is"
+        raise FileNotFoundError(
+            f"{self.split.place}: there is no '{CLOUD_MASK}', looked into {looked}"
+        )

@@ -4,35 +4,28 @@ Layout: ``{root}/{split}/{modality}/*.tar``. Source: the dataset's card of Febru
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastload.bands import Asked, by_modality
-from fastload.datasets.agree import nearest, report
 from fastload.datasets.base import Dataset
-from fastload.datasets.columns import chosen
 from fastload.datasets.folders import Folders
-from fastload.datasets.join import join
-from fastload.datasets.locate import split_folder
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.join_sources import check_options, join_sources
+from fastload.datasets.known import MOST
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
+from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
-
-Rows = Mapping[str, NDArray[np.int64] | None]
+from fastload.storage.store import Store
 
 
 class SSL4EOS12(Dataset):
     """SSL4EO-S12 v1.1 (WebDataset release), map-style.
 
     Args:
-        root: folder of splits; ``~`` is the user's home.
+        root: folder of splits, ``~`` being the user's home; or its URL or store.
         split: folder of modalities, "train" or "val".
         modalities: folders of tars, such as S2L1C, S2L2A, S1GRD, S2RGB, NDVI, LULC, DEM; joined by
             key. The first is the reference for dates and for the views' timestamps. "LULC/NAME" is
@@ -70,7 +63,7 @@ class SSL4EOS12(Dataset):
 
     def __init__(
         self,
-        root: str | Path,
+        root: Place,
         split: str = "train",
         modalities: Sequence[str] | str = ("S2L1C",),
         recipe: Recipe | None = None,
@@ -87,65 +80,39 @@ class SSL4EOS12(Dataset):
         progress: bool = True,
     ) -> None:
         names = [modalities] if isinstance(modalities, str) else list(modalities)
-        _check(names, missing, bad_shards, align)
+        _check(names, bad_shards)
+        check_options(missing, align)
         own = found_statistics(statistics)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(split_folder(root, split), executor, progress, skipped)
+        folders = Folders(at(root), split, executor, progress, skipped)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
-        _tell(self.bad_shards, folders.split)
-        rows = join({name: source.columns.key for name, source in sources.items()}, missing)
-        if align is not None:
-            sources = _aligned(sources, rows)
-        report({n: _of(s.columns.time, rows[n]) for n, s in sources.items()}, align is not None)
-        super().__init__(
-            sources,
-            recipe,
-            own,
-            seed,
-            rows,
-            extras=chosen(columns, sources, rows),
-        )
+        _tell(self.bad_shards, folders.split.place)
+        joined = join_sources(sources, missing, align, columns)
+        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+
+    @classmethod
+    def looks_right(cls, root: Store) -> bool:
+        """Whether this layout lies at a place, see `fastload.datasets.known`."""
+        splits = (root.below(name) for name in root.folders()[:MOST])
+        folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
+        return any(folder.filenames(".tar", 1) for folder in folders)
 
 
-def _check(names: list[str], missing: Any, bad_shards: Any, align: Any) -> None:
+def _check(names: list[str], bad_shards: Any) -> None:
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"modalities must be a list of names, got {names!r}")
     if len(set(names)) < len(names):
         raise ValueError(f"modalities must differ, got {names}")
-    if missing not in ("error", "drop"):
-        raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
     if bad_shards not in ("raise", "skip"):
         raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
-    if align not in (None, "nearest"):
-        raise ValueError(f"align must be None or 'nearest', got {align!r}")
 
 
-def _tell(bad: list[DataError], split: Path) -> None:
+def _tell(bad: list[DataError], split: str) -> None:
     if bad:
         warnings.warn(
             f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
             "(`bad_shards` lists them)",
             stacklevel=3,
         )
-
-
-def _of(values: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    return values if rows is None else values[rows]
-
-
-def _aligned(sources: dict[str, ZarrSource], rows: Rows) -> dict[str, ZarrSource]:
-    """Further modalities with their timestamps by the dates of the first."""
-    first, *others = sources
-    out, T = dict(sources), sources[first].modality.timestamps
-    times = _of(sources[first].columns.time, rows[first])
-    for name in others:
-        source, mine = sources[name], rows[name]
-        if T == 1 or source.modality.timestamps != T:
-            continue
-        order = np.tile(np.arange(T, dtype=np.int8), (len(source), 1))
-        some = slice(None) if mine is None else mine
-        order[some] = nearest(times, _of(source.columns.time, mine))
-        out[name] = source.ordered(order)
-    return out

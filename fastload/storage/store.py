@@ -9,8 +9,9 @@ import hashlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,10 @@ from fastload.storage.native import bytes_at, read_ranges
 
 RETRIES_S = (0.05, 0.2, 0.8)
 """Seconds to wait before asking a storage that failed again."""
+_BLOCK = 2**20
+Names = list[str]
+Content = bytes
+Entries = list[os.DirEntry[str]]
 
 
 class Stat(NamedTuple):
@@ -98,6 +103,32 @@ class Store(ABC):
             FileNotFoundError: where there is no such place.
         """
 
+    def folders(self) -> Names:
+        """Names of the folders in it, sorted; none where there is no such place."""
+        return []
+
+    def below(self, name: str) -> "Store":
+        """The store of a folder in it, which need not be there; "a/b" is one in another."""
+        raise FileNotFoundError(f"{self.place}: there is no folder {name!r}")
+
+    def walk(self, suffix: str = "") -> Iterator[str]:
+        """Names of the files at any depth that end so, such as "a/b.tif", in their order."""
+        found, inside = self.filenames(suffix), self.folders()
+        for name in sorted([*found, *inside]):
+            if name in found:
+                yield name
+            if name in inside:
+                yield from (f"{name}/{file}" for file in self.below(name).walk(suffix))
+
+    def filenames(self, suffix: str = "", most: int | None = None) -> Names:
+        """Names of files that end so, sorted, `most` of them at most; none where there is no such
+        place. What macOS leaves beside a file is passed over."""
+        try:
+            found = (name for name in self.list(suffix) if not name.startswith("._"))
+        except FileNotFoundError:
+            return []
+        return list(islice(found, most))
+
     @abstractmethod
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """Read from `offset` on into `out`, up to the file's end; returns how many bytes.
@@ -114,6 +145,13 @@ class Store(ABC):
         """
         out = bytearray(size)
         return bytes(out[: self._retried(name, offset, memoryview(out), RETRIES_S)])
+
+    def content(self, name: str) -> Content:
+        """All of a file, such as a small image; see `bytes`."""
+        parts = [self.bytes(name, 0, _BLOCK)]
+        while len(parts[-1]) == _BLOCK:
+            parts.append(self.bytes(name, len(parts) * _BLOCK, _BLOCK))
+        return b"".join(parts)
 
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
@@ -246,6 +284,28 @@ class Local(Store):
             # A folder by such a name, too: it must be refused, not passed over.
             stats = {e.name: e.stat() for e in entries if e.name.endswith(suffix)}
         return {n: Stat(stats[n].st_size, version(stats[n])) for n in sorted(stats)}
+
+    def folders(self) -> Names:
+        """See `Store.folders`."""
+        return [e.name for e in self._entries(None) if e.is_dir()]
+
+    def below(self, name: str) -> "Local":
+        """See `Store.below`."""
+        return Local(self._folder / name)
+
+    def filenames(self, suffix: str = "", most: int | None = None) -> Names:
+        """See `Store.filenames`; nothing is looked at but names."""
+        found = (e for e in self._entries(None if most is None else 100 * most + 1000))
+        files = (e.name for e in found if e.name.endswith(suffix) and not e.is_dir())
+        return list(islice((n for n in files if not n.startswith("._")), most))
+
+    def _entries(self, most: int | None) -> Entries:
+        """What is in the folder, by name, so many that are found first."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return sorted(islice(entries, most), key=lambda e: e.name)
+        except OSError:
+            return []
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
