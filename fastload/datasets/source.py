@@ -32,6 +32,9 @@ class Modality:
     """Where each band stands among the stored ones; None where all are shown as they are stored."""
     stored_bands: int | None = None
     """How many bands are stored, where some are picked."""
+    ground: tuple[float, float] | None = None
+    """Height and width in metres that the image covers, where the layout says it; modalities on
+    other grids share a crop by it."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -61,6 +64,8 @@ class Columns:
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
         group: uint32 ``[N]``, samples that lie together on disk; what block shuffle mixes.
         extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8).
+        dates: int32 ``[N]``, from 1 to T: how many of the modality's T timestamps a sample has, the
+            first ones; None where all have T. The time of the others is `NO_TIME`.
     """
 
     key: NDArray[np.bytes_]
@@ -70,6 +75,7 @@ class Columns:
     cloud: NDArray[np.float32]
     group: NDArray[np.uint32]
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    dates: NDArray[np.int32] | None = None
 
 
 class Source(ABC):
