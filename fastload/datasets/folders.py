@@ -21,6 +21,7 @@ class Folders:
         root, split: where the folders of modalities are.
         executor, progress: see `open_index`.
         bad: receives the errors of shards that are left out; None: they are raised.
+        own: the layout that is being opened.
     """
 
     def __init__(
@@ -30,7 +31,9 @@ class Folders:
         executor: Executor | None,
         progress: bool,
         bad: list[DataError] | None,
+        own: str = "ssl4eo_s12",
     ) -> None:
+        self._own = own
         self._root, self._split, self.split = root, split, root.below(split)
         self._executor, self._progress, self._bad = executor, progress, bad
         self._opened: dict[str, tuple[Store, Index]] = {}
@@ -53,7 +56,7 @@ class Folders:
 
     def _open(self, folder: str) -> tuple[Store, Index]:
         if folder not in self._opened:
-            store = shards(self._root, self._split, folder)
+            store = shards(self._root, self._split, folder, self._own)
             index = open_index(store, self._executor, self._progress, print, self._bad)
             self._opened[folder] = store, index
         return self._opened[folder]

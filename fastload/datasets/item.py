@@ -65,7 +65,7 @@ def _views(
     dataset: "Dataset", name: str, sample: int, params: NDArray[np.void], keep: Keep, render: Render
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """A modality's views of one sample, and their masks, if the recipe wants these."""
-    recipe, scaling, m = dataset.recipe, dataset.scalings[name], dataset.modalities[name]
+    recipe, scaling, m = dataset.recipe, dataset.scaling_of(name, sample), dataset.modalities[name]
     assert recipe is not None
     views, masks = [], []
     for v, view in enumerate(recipe.views):

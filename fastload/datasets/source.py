@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,18 @@ class Columns:
     dates: NDArray[np.int32] | None = None
 
 
+class Kinds(NamedTuple):
+    """That the samples of one modality obey different statistics.
+
+    Attributes:
+        names: what statistics call each kind, such as S1GRD and S1RTC.
+        of: int8 ``[N]``, which kind each sample is of.
+    """
+
+    names: tuple[str, ...]
+    of: NDArray[np.int8]
+
+
 class Source(ABC):
     """One modality on disk, its samples numbered from 0.
 
@@ -91,6 +103,8 @@ class Source(ABC):
 
     modality: Modality
     columns: Columns
+    kinds: Kinds | None = None
+    """Where samples obey the statistics of different modalities, which ones."""
 
     def __len__(self) -> int:
         """How many samples there are."""
