@@ -16,6 +16,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload import evaluation_statistics as evaluated
 from fastload import statistics_file
 from fastload.bands import PUBLISHED, Shown, places, plain
 from fastload.statistics_file import OWN
@@ -207,6 +208,8 @@ STATISTICS = {
         ),
         Statistics("v1.1-zarr", 1000.0, _V11_MEAN, _V11_STD),
         Statistics("terramesh", 0.0, _TERRAMESH_MEAN, _TERRAMESH_STD),
+        Statistics("eurosat", 0.0, evaluated.EUROSAT_MEAN, evaluated.EUROSAT_STD),
+        Statistics("bigearthnet", 0.0, evaluated.BIGEARTHNET_MEAN, evaluated.BIGEARTHNET_STD),
     )
 }
 """All sets by name."""

@@ -10,6 +10,8 @@ MOST = 12
 
 LAYOUTS = {
     "terramesh": "fastload.datasets.terramesh:TerraMesh",
+    "bigearthnet": "fastload.datasets.bigearthnet:BigEarthNet",
+    "eurosat": "fastload.datasets.eurosat:EuroSAT",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
 }
 """By name, as ``module:class``, the most particular first. A class has `looks_right`, which says

@@ -25,8 +25,8 @@ def shards(root: Store, split: str, modality: str, own: str = "ssl4eo_s12") -> S
     within = root.below(split)
     folder = within.below(modality)
     if modality not in within.folders():
-        found = _instead(root, split, modality, own)
-        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {found}")
+        there = _instead(root, split, modality, own)
+        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {there}")
     if not folder.filenames(".tar", 1):
         found = _other_content(folder) or looks_like(root, own)
         hint = f"; {found}" if found else ""

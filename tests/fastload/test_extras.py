@@ -30,6 +30,8 @@ EXTRAS = {
     "orbit": RNG.integers(-5, 5, (N, T)).astype(">i2"),
     "seen": RNG.random((N, T)) < 0.5,
     "file_id": np.array([[f"S2A_{i}_{t}" for t in range(T)] for i in range(N)]),
+    "classes": (RNG.random((N, 1, 7)) < 0.3).astype(np.uint8),
+    "like_dates": RNG.random((N, 1, T)),
 }
 VIEWS = Recipe(
     (View(size=8, timestamp="distinct"), View(size=8, timestamp="distinct"),
@@ -69,6 +71,8 @@ def test_a_views_entries_are_of_its_date() -> None:
             values = [v if isinstance(v, str) else v.item() for v in item[name][:2]]
             assert values == [EXTRAS[name][i, t].item() for t in shown]
         assert item["orbit"][2].tolist() == EXTRAS["orbit"][i].tolist()
+        assert item["classes"].tolist() == EXTRAS["classes"][i, 0].tolist()
+        assert item["like_dates"].tolist() == EXTRAS["like_dates"][i, 0].tolist()
         assert item["file_id"][2] == EXTRAS["file_id"][i].tolist()
 
 
@@ -79,6 +83,9 @@ def test_a_batch_has_them(recipe: str) -> None:
     assert batch["label"].tolist() == EXTRAS["label"][:5].tolist()
     assert (batch["label"].dtype, batch["share"].dtype) == (torch.int64, torch.float64)
     assert batch["urban"].dtype == torch.bool
+    assert batch["classes"].tolist() == EXTRAS["classes"][:5, 0].tolist()
+    assert (batch["classes"].dtype, batch["classes"].shape) == (torch.int64, (5, 7))
+    assert (batch["like_dates"].dtype, batch["like_dates"].shape) == (torch.float64, (5, T))
     assert batch["crs"] == EXTRAS["crs"][:5].tolist()
     assert batch["region"] == ["Zürich", "Oslo", "Λάρισα", "Zürich", "Oslo"]
     if recipe == "raw":
@@ -117,7 +124,7 @@ def test_a_collate_function_gets_them_as_items(recipe: str) -> None:
 def test_they_belong_to_who_holds_them() -> None:
     ds = with_extras()
     batch = next(iter(DataLoader(ds, 4)))
-    for name in ("label", "orbit"):
+    for name in ("label", "orbit", "classes"):
         batch[name].fill_(-9)
     assert ds[0]["label"] == EXTRAS["label"][0]
     assert ds[0]["orbit"].tolist() == EXTRAS["orbit"][0].tolist()
@@ -135,7 +142,8 @@ def test_another_recipe_keeps_them() -> None:
         ("time_S1GRD", np.zeros(N), "has an entry of this name already"),
         ("x", np.zeros(N - 1), r"must be \[N\] or \[N, T\] of 21 samples and 4 timestamps, got"),
         ("x", np.zeros((N, 3)), r"must be \[N\] or \[N, T\]"),
-        ("x", np.zeros((N, T, 1)), r"must be \[N\] or \[N, T\]"),
+        ("x", np.zeros((N, T, 1)), r"must be \[N\] or \[N, T\].*; vectors are \[N, 1, K\]"),
+        ("x", np.zeros((N, 1, 2), "U3"), "vectors must be numbers or bool, got text"),
         ("x", np.zeros(N, complex), "must be numbers, bool or text, got dtype complex128"),
         ("x", np.array([None] * N), "must be numbers, bool or text, got dtype object"),
         ("x", np.zeros(N, "datetime64[ns]"), "must be numbers, bool or text"),
