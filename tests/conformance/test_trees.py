@@ -12,6 +12,7 @@ import rasterio
 
 from benchmarks.archives import trees
 from fastload.datasets.base import Dataset
+from fastload.datasets.seco import SeCo
 from fastload.datasets.source import Source
 from fastload.datasets.ssl4eo_v10 import SSL4EOS12V10
 from tests.conformance.source import Damaged, Pixels, SourceTests
@@ -30,6 +31,12 @@ def folder() -> TemporaryDirectory[str]:
 def v10() -> Path:
     """A tree of SSL4EO-S12 v1.0. Do not write there."""
     return trees.v10(Path(folder().name) / "v10", [0, 7], ("s2a", "s1"), SIZE, dates=2)
+
+
+@cache
+def seco() -> Path:
+    """A tree of SeCo. Do not write there."""
+    return trees.seco(Path(folder().name) / "seco", [0, 11], SIZE, dates=2)
 
 
 def whole(path: Path) -> Pixels:
@@ -79,3 +86,16 @@ class TestV10Radar(TestV10):
     """Sentinel-1, in float32."""
 
     folder, modality, bands = "s1", "S1GRD", trees.BANDS["s1"]
+
+
+class TestSeCo(TestV10):
+    """SeCo: JPEG inside of each file."""
+
+    folder, kind = ".", SeCo
+
+    def write(self, root: Path) -> Path:
+        copytree(seco(), root)
+        return root
+
+    def open(self, root: Path) -> Source:
+        return SeCo(root, resampling="nearest", progress=False).sources["S2L2A"]
