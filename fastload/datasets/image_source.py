@@ -70,7 +70,7 @@ class ImageSource(ChunkedSource):
         first: DataError | None = None
         for file in self.files[:_TRIED]:
             try:
-                return _decoded(self.store.content(file)).shape[1:]  # type: ignore[return-value]
+                return _decoded(self.store.content(file)).shape[1:]
             except DataError as error:
                 first = first or error
             except ValueError as error:

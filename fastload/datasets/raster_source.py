@@ -1,6 +1,7 @@
 """A source of GeoTIFF files in a store: one file a band, or one with all bands, of each scene."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -48,6 +49,9 @@ class RasterSource(Source):
         bands: names of the bands to show, in this order; all as stored by default.
         resampling: how bands are brought to the grid of the largest one of the stored; see
             `fastload.datasets.resample`.
+        nodata: what a pixel holds where nothing was seen; as the files say by default.
+        ground: height and width in metres; as the files say, where their crs is in metres.
+        extra: further columns, see `Columns`.
 
     Attributes:
         heads: what the first scene's files look like.
@@ -66,14 +70,19 @@ class RasterSource(Source):
         names: Sequence[str] | None = None,
         bands: Sequence[str] | None = None,
         resampling: Resampling = "bilinear",
+        nodata: float | None = None,
+        ground: tuple[float, float] | None = None,
+        extra: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         if resampling not in RULES:
             raise ValueError(f"resampling must be one of {RULES}, got {resampling!r}")
         self.store, self.scenes, self.files, self.resampling = store, scenes, files, resampling
         self.heads, self._like = self._look()
-        self.modality = self._modality(name, names, bands)
+        m = self._modality(name, names, bands)
+        known = m.fill_value if nodata is None else nodata
+        self.modality = replace(m, fill_value=known, ground=ground or m.ground)
         self._wanted = self._plan()
-        self.columns = self._columns()
+        self.columns = self._columns(extra or {})
 
     def _look(self) -> tuple[list[Head], str]:
         """What the files of the first scene look like that can be read, and its place."""
@@ -133,7 +142,7 @@ class RasterSource(Source):
             wanted[file].shown.append(place)
         return list(wanted.values())
 
-    def _columns(self) -> Columns:
+    def _columns(self, extra: Mapping[str, NDArray[Any]]) -> Columns:
         s = self.scenes
         N, T = s.path.shape
         dates = s.dates
@@ -142,7 +151,7 @@ class RasterSource(Source):
             raise DataError(self.store.place, s.key[dates == 0][0].decode(), -1, reason)
         return Columns(
             s.key, s.lon, s.lat, s.time, np.full((N, T), np.nan, np.float32),
-            np.arange(N, dtype=np.uint32), {}, None if (dates == T).all() else dates,
+            np.arange(N, dtype=np.uint32), extra, None if (dates == T).all() else dates,
         )  # fmt: skip
 
     def _path(self, sample: int, timestamp: int, file: int) -> str:
@@ -156,7 +165,7 @@ class RasterSource(Source):
         """See `Source.read`."""
         for t, planes in zip(timestamps, out, strict=True):
             if not self.scenes.path[sample, t]:
-                planes[...] = self.modality.fill_value or 0
+                planes[...] = self.modality.absent
                 continue
             for wanted in self._wanted:
                 self._read_file(self._path(sample, t, wanted.file), wanted, planes, stages)

@@ -9,8 +9,8 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from benchmarks.archives.trees import noise, tif
 from fastload.datasets.resample import resample
-from tests.fastload.treemaker import noise, tif
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "bigearthnet" / "BigEarthNet-S2-Example"
 DTYPES = [np.uint8, np.uint16, np.int16, np.float32]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastload.extras import missing
 from fastload.storage.errors import DataError
+from fastload.storage.formats.tiff import plain_pixels
 
 
 class Head(NamedTuple):
@@ -75,12 +76,16 @@ def decode(
         content: all of the file.
         path: what errors call it.
         bands: some; None for all.
-        like: what the file must look like, in bands, size and dtype.
+        like: what the file must look like, in bands, size and dtype. Then plain files are read
+            without GDAL, to the same pixels, which cannot be written to.
 
     Raises:
         DataError: where the bytes are no sound GeoTIFF, it has no such band or looks otherwise.
         ImportError: where rasterio is missing.
     """
+    plain = None if like is None else plain_pixels(content)
+    if plain is not None and like is not None and (*plain.shape, plain.dtype) == like[:4]:
+        return plain if bands is None else plain[list(bands)]
     with _opened(content, path) as (image, _):
         if like is not None:
             _compare(image, like, path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.fastload.treemaker import noise, tif
+from benchmarks.archives.trees import noise, tif
 
 COUNTS = {"AnnualCrop": 3, "Forest": 2, "SeaLake": 11}
 KEYS = sorted(f"{name}_{i + 1}" for name, count in COUNTS.items() for i in range(count))
