@@ -154,11 +154,13 @@ def _field(found: dict[str, Any], name: str, kind: type) -> Any:
 def _centre(found: dict[str, Any]) -> tuple[float, float]:
     """Of the corners; the files of Sentinel-1 call the last one lly."""
     corners = _field(found, "coordinates", dict)
-    left, top, right = (float(_field(corners, n, (int, float))) for n in ("ulx", "uly", "lrx"))  # type: ignore[arg-type]
-    bottom = corners.get("lry", corners.get("lly"))
-    if not isinstance(bottom, int | float):
-        raise ValueError(f"expected a number 'lry' in the coordinates, got {bottom!r}")
-    return (left + right) / 2, (top + float(bottom)) / 2
+    corners = {"lry": corners.get("lly")} | corners
+    wrong = [n for n in ("ulx", "uly", "lrx", "lry") if not isinstance(corners.get(n), int | float)]
+    if wrong:
+        raise ValueError(
+            f"expected a number {wrong[0]!r} in the coordinates, got {corners.get(wrong[0])!r}"
+        )
+    return (corners["ulx"] + corners["lrx"]) / 2, (corners["uly"] + corners["lry"]) / 2
 
 
 def save(found: PatchLabels, path: Path) -> None:

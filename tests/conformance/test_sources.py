@@ -201,7 +201,7 @@ class TestZarrPlanes(TestZarr):
 
 
 def test_every_layout_has_a_suite() -> None:
-    """`TestZarr` and its variants, of `test_trees` and `test_evaluated` are of the sources that they make."""
+    """`TestZarr` and its variants, `test_trees` and `test_evaluated` are of their sources."""
     assert {name: imported(place) for name, place in LAYOUTS.items()} == {
         "ssl4eo_s12": SSL4EOS12,
         "ssl4eo_v10": SSL4EOS12V10,

@@ -14,11 +14,11 @@ import rasterio
 import torch
 
 import fastload
+from benchmarks.archives.trees import tif
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
 from fastload.bands import PUBLISHED
 from fastload.datasets.eurosat import BANDS, CLASSES, EuroSAT
 from tests.fastload.made import assert_like_torch, assert_same
-from benchmarks.archives.trees import tif
 from tests.fastload.trees import eurosat as made
 from tests.fastload.twin import OnHost
 from tests.shared_data import shared_data
