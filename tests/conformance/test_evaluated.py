@@ -1,7 +1,10 @@
 """Sources of TerraMesh and EuroSAT."""
 
 import zipfile
+from functools import cache
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,19 +22,34 @@ pytestmark = pytest.mark.timeout(300)
 BAD = 4
 
 
+@cache
+def folder() -> TemporaryDirectory[str]:
+    """A folder that lives as long as the process."""
+    return TemporaryDirectory(prefix="fastload-evaluated-")
+
+
+@cache
+def mesh() -> Path:
+    """A tree of TerraMesh. Do not write there."""
+    return made.write(Path(folder().name))
+
+
 class TestEither(ChunkedSourceTests):
     """TerraMesh's S1: samples of one folder or of another."""
 
     frames = FRAME
 
     def make(self, tmp_path: Path) -> tuple[Any, Pixels]:
-        source = TerraMesh(made.write(tmp_path), modalities="S1", progress=False).sources["S1"]
+        return self.open(mesh())
+
+    def open(self, root: Path) -> tuple[Any, Pixels]:
+        source = TerraMesh(root, modalities="S1", progress=False).sources["S1"]
         keys = [key.decode() for key in source.columns.key]
         kinds = ["S1RTC" if key in made.MAJORTOM else "S1GRD" for key in keys]
         return source, np.stack([made.pixels(k, kind) for k, kind in zip(keys, kinds, strict=True)])
 
     def damaged(self, tmp_path: Path) -> Damaged:
-        source, _ = self.make(tmp_path)
+        source, _ = self.open(Path(copytree(mesh(), tmp_path)))
         row = source.chunks(np.array([BAD]), np.ones((1, 1), bool)).rows[0]
         path = Path(source.store.path(source.files[row["file"]]))
         data = bytearray(path.read_bytes())

@@ -238,10 +238,9 @@ def test_it_is_recognised_and_kept(tmp_path: Path) -> None:
     shutil.copytree(
         root / "BigEarthNet-v1.0" / list(made.PATCHES)[1], root / "BigEarthNet-v1.0" / new
     )
-    with pytest.raises(DataError, match="_labels_metadata.json at byte 0: cannot be read"):
+    with pytest.raises(DataError, match=r"_labels_metadata\.json at byte 0: cannot be read"):
         opened(root)
-    labels = next(path for path in kept if path.name.startswith("fastload.labels"))
-    labels.write_bytes(b"no table")
+    (root / "BigEarthNet-v1.0" / "fastload.labels-1").write_bytes(b"no table")
     with pytest.warns(UserWarning, match="holds no sound labels"), pytest.raises(DataError):
         opened(root)
 
@@ -293,7 +292,7 @@ V1_BROKEN: list[tuple[Change, Any, Any, str]] = [
     (write(LABELS, "[]"), {}, DataError, "expected an object, got list"),
     (edit(LABELS, labels=["Moon"]), {}, DataError, "'Moon' is none of the 43 classes"),
     (edit(LABELS, labels="Pastures"), {}, DataError, "expected 'labels' to be a list"),
-    (edit(LABELS, coordinates={"ulx": 1}), {}, DataError, "expected a number 'uly' in the coordinates"),
+    (edit(LABELS, coordinates={"ulx": 1}), {}, DataError, "expected a number 'uly' in"),
     (edit(LABELS, coordinates=None), {}, DataError, "expected 'coordinates' to be a dict"),
     (edit(LABELS, projection="EPSG:nowhere"), {}, DataError, "a projection in .* is unknown"),
     (edit("S1A*_87_48_labels_metadata.json", corresponding_s2_patch=None),

@@ -308,6 +308,22 @@ def test_statistics_are_by_the_bands_names(tmp_path: Path) -> None:
     np.testing.assert_allclose(item["S2L1C"][0], expected, atol=1e-5)
 
 
+def test_torchgeo_reads_the_same(tmp_path: Path) -> None:
+    """Its reader numbers the classes by the folders that are there, so that all ten are."""
+    datasets = pytest.importorskip("torchgeo.datasets")
+    keys = [f"{name}_{i}" for name in CLASSES for i in (1, 2)]
+    root = made.ms(tmp_path, made.DEEP, keys)
+    (root / "eurosat-train.txt").write_text("\n".join(f"{key}.jpg" for key in keys[::2]))
+    theirs = datasets.EuroSAT(str(root), "train")
+    ours = opened(root, "train", bands=BANDS)
+    assert len(theirs) == len(ours) == 10
+    for i, (path, _) in enumerate(theirs.imgs):
+        item, row = theirs[i], ours.index_of(Path(path).stem)
+        assert np.array_equal(item["image"].numpy(), ours.read("S2L1C", row)[0])
+        assert item["label"] == ours[row]["label"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not RGB.is_dir(), reason=f"needs real samples in {RGB}")
 def test_the_real_zip() -> None:
     """27,000 chips, the split of presto, and pixels as Pillow reads them."""
