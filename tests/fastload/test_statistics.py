@@ -13,8 +13,8 @@ from tests.fastload import shardmaker as make
 from tests.fastload.conftest import Open
 
 BANDS = {"S2L1C": 13, "S2L2A": 12, "S2RGB": 3, "S1GRD": 2}
-SINGLE = {"NDVI": 1, "DEM": 1}
-"""Which the tars' reading code has alone."""
+SINGLE = {"NDVI": 1, "DEM": 1, "S1RTC": 2}
+"""Which some sets have alone."""
 
 # --- statistics ---
 
