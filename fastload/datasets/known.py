@@ -52,7 +52,7 @@ def unsupported(root: Store) -> str | None:
             return f"{place.place} looks like Major TOM Core (parquet files): not supported"
         there = place.filenames("", 1000)
         for pattern, what in _FILES.items():
-            if any(re.search(pattern, name) for name in there):
+            if any(re.search(pattern, f"{place.place}/{name}") for name in there):
                 return f"{place.place} looks like {what}: not supported"
     return None
 
@@ -63,4 +63,4 @@ _FILES = {
     r"\.(npz)$": "a data set in npz, as Clay",
     r"\.(lmdb|mdb)$": "an LMDB",
 }
-"""What files tell of data sets that cannot be read."""
+"""What files, and their folders, tell of data sets that cannot be read."""
