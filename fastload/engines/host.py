@@ -170,9 +170,7 @@ class HostTarget:
                 source.decode(row, part.chunks.rows[some], data, shown, pixels, stages)
                 self._views(name, request, slot, shown, pixels, outs, stages)
 
-    def _absent(
-        self, name: str, request: Request, slot: int, outs: Slot, stages: Stages
-    ) -> None:
+    def _absent(self, name: str, request: Request, slot: int, outs: Slot, stages: Stages) -> None:
         """Show the dates that a sample does not have, which count nothing and have no mask."""
         there = self.dataset.present_of(name, request.samples[slot : slot + 1])
         timestamps = [] if there is None else np.flatnonzero(~there[0]).tolist()

@@ -175,7 +175,8 @@ def render(
     last, count = str(int(plan.channels_last)), str(int(pointer(counts) != 0))
     written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", last), ("COUNT", count))
     if "masks" in packed.at:
-        args = [at["masks"], V, plan.mask_blocks, at["planes"], at["params"], at["bands"], absent, *shape]
+        seen = [at[name] for name in ("planes", "params", "bands")]
+        args = [at["masks"], V, plan.mask_blocks, *seen, absent, *shape]
         device.launch("mask.cu", "mask", N * plan.mask_blocks, BLOCK, args, defines=read)
     args = [at["jobs"], V, plan.blocks, plan.timestamps, *tables, counts, absent, *shape]
     grid, shared = N * plan.blocks, plan.shared
