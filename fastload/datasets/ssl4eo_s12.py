@@ -90,7 +90,10 @@ class SSL4EOS12(Dataset):
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
         _tell(self.bad_shards, folders.split.place)
         joined = join_sources(sources, missing, align, columns)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+        # All images of a location are of the same square.
+        super().__init__(
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+        )
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
