@@ -44,6 +44,7 @@ class ZarrSource(ChunkedSource):
 
     Attributes:
         order: int8 ``[N, T]``, which stored timestamp each one is; None: in the order stored.
+        stored_dates: int32 ``[N]``, how many timestamps each sample has stored.
 
     Raises:
         DataError: where the samples differ in shape or dtype, or some lack the array.
@@ -63,12 +64,14 @@ class ZarrSource(ChunkedSource):
         dates: int | None = None,
     ) -> None:
         self.store, self.index, self.check_crc, self.array = store, index, check_crc, array
+        self._asked = bands
         self.files = [shard.name for shard in index.shards]
         self.sizes = np.array([shard.size for shard in index.shards], np.int64)
         self.largest = max(shard.largest for shard in index.shards)
         self._stored = [self._spec_of(number) for number in range(len(index.layouts))]
         images = [images_of(layout)[array] for layout in index.layouts]
         T = dates or max(spec.shape[0] for spec in images)
+        self.stored_dates = np.array([s.shape[0] for s in images], np.int32)[index.layout]
         self._dates = np.array([min(T, spec.shape[0]) for spec in images], np.int32)
         self._cells = [int(np.prod(spec.grid)) for spec in images]
         self.specs = [replace(spec, shape=(T, *spec.shape[1:])) for spec in images]
@@ -112,6 +115,11 @@ class ZarrSource(ChunkedSource):
         other.order = order
         other.columns = other._columns()
         return other
+
+    def showing(self, dates: int) -> Self:
+        """The same samples with so many timestamps, as they are stored."""
+        name, asked = self.modality.name, self._asked
+        return type(self)(name, self.store, self.index, self.check_crc, self.array, asked, dates)
 
     def _modality(self, name: str, asked: Sequence[str] | None) -> Modality:
         shapes = {(spec.shape[1:], spec.dtype.str) for spec in self.specs}
@@ -271,7 +279,8 @@ class ZarrSource(ChunkedSource):
     def _member(self, sample: int, spec: ArraySpec, grid: Sequence[int]) -> str:
         """Name of a chunk in its shard."""
         chunk = spec.separator.join(map(str, grid)) or "0"
-        return f"{self.index.key[sample].decode()}.zarr.zip/{self.array}/{chunk}"
+        key = self.index.key[sample].decode()
+        return f"{key}{self.index.ending}.zarr.zip/{self.array}/{chunk}"
 
 
 def _chunks_before(layout: str, array: str) -> int:

@@ -18,6 +18,7 @@ from fastload.storage.formats.tar import members
 from fastload.storage.formats.zarr import ArraySpec, place_chunk
 from fastload.storage.formats.zip import check_names
 from fastload.storage.group import (
+    BANDS,
     CHUNK,
     CLOUD_MASK,
     Group,
@@ -207,7 +208,8 @@ def _place(member: Member, group: Group, small: Mapping[str, NDArray[Any]], name
 
 def _time(time: NDArray[Any] | None, group: Group, T: int) -> NDArray[np.int64]:
     """When each timestamp was; see `dates`."""
-    if time is None:
+    dated = len(group.images[BANDS].shape) == 4
+    if time is None or (not dated and time.size != 1):  # several dates say nothing of one image
         return np.full(T, NO_TIME, np.int64)
     if time.size != T or time.dtype.kind not in "iufM":
         raise ValueError(f"time must be {T} numbers, as bands has timestamps, got {time!r}")
