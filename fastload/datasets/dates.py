@@ -1,80 +1,88 @@
-"""Samples of a modality that differ in their number of dates: kept, left out, or refused."""
+"""Samples that have fewer dates than their modality, and what views ask of them."""
 
-from collections import Counter
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.join_sources import Joined
-from fastload.datasets.zarr_source import ZarrSource
-from fastload.storage.errors import DataError
+from fastload.datasets.source import Modality, Source
+from fastload_kernels import View
+from fastload_kernels.view import fewest_timestamps
 
-Dates = Literal["mask", "drop", "error"]
-
-
-def check_dates(dates: Any) -> None:
-    """Raise ValueError where an argument is none of `Dates`."""
-    if dates not in ("mask", "drop", "error"):
-        raise ValueError(f"dates must be 'mask', 'drop' or 'error', got {dates!r}")
+Dates = NDArray[np.int32]
+DatesOf = Callable[[str], NDArray[np.int32]]
+"""How many dates of a modality each sample has ``[N]``."""
 
 
-def settled(source: ZarrSource, dates: Dates) -> ZarrSource:
-    """A source as it is to be shown.
+def lacking(sources: Mapping[str, Source]) -> dict[str, Dates]:
+    """How many dates each row has, of the modalities of which some rows lack some.
 
     Raises:
-        DataError: where its samples differ and that is refused.
+        ValueError: where `Columns.dates` is not what it should be.
     """
-    if source.columns.dates is None or dates == "mask":
-        return source
-    if dates == "drop":
-        return source.showing(_most_common(source.stored_dates))
-    raise DataError(source.store.place, "", -1, _report(source))
+    out = {}
+    for name, source in sources.items():
+        dates, T = source.columns.dates, source.modality.timestamps
+        if dates is None:
+            continue
+        if dates.shape != (len(source),) or dates.dtype != np.int32:
+            raise ValueError(
+                f"{name}: Columns.dates must be int32 [{len(source)}], got {dates.dtype} "
+                f"{list(dates.shape)}"
+            )
+        if len(dates) and not 1 <= dates.min() <= dates.max() <= T:
+            raise ValueError(
+                f"{name}: Columns.dates must be from 1 to {T}, got {dates.min()} to {dates.max()}"
+            )
+        if (dates < T).any():
+            out[name] = dates
+    return out
 
 
-def left_out(joined: Joined, dates: Dates) -> Joined:
-    """Without the samples that have another number of dates than most, where that is asked for.
+def check_views(views: Sequence[View], dates: Dates) -> None:
+    """Compare views with the dates ``[N]`` of the samples that they are drawn among.
 
     Raises:
-        ValueError: where none would be left.
+        ValueError: counts the samples that have too few, and says how to leave them out.
     """
-    kept = np.ones(_count(joined), bool)
-    for name, source in joined.sources.items():
-        if dates == "drop" and isinstance(source, ZarrSource):
-            rows = joined.rows[name]
-            counts = source.stored_dates
-            fits = counts == source.modality.timestamps
-            kept &= fits if rows is None else fits[rows]
-    if kept.all():
-        return joined
-    if not kept.any():
+    need = fewest_timestamps(views)
+    few = int(np.count_nonzero(dates < need))
+    if few:
         raise ValueError(
-            "dates='drop' leaves no sample: none has the usual dates in all modalities"
+            f"the views want samples of at least {need} dates, but {few} of {len(dates)} have fewer"
+            f" (the fewest is {dates.min()}); {_advice(need)}"
         )
-    some = np.flatnonzero(kept)
-    print(f"{len(kept) - len(some)} samples dropped: they have other numbers of dates than most")
-    rows = {n: some if taken is None else taken[some] for n, taken in joined.rows.items()}
-    return Joined(joined.sources, rows, {n: c[some] for n, c in joined.extras.items()})
 
 
-def _count(joined: Joined) -> int:
-    name, source = next(iter(joined.sources.items()))
-    rows = joined.rows[name]
-    return len(source) if rows is None else len(rows)
+def check_modalities(
+    modalities: Mapping[str, Modality], some_lack: Mapping[str, Dates], dates_of: DatesOf
+) -> None:
+    """Compare the dates of further modalities with those of the first, which timestamps are drawn
+    among; one that has a single date serves for any.
+
+    Args:
+        modalities: the first is the reference.
+        some_lack: by modality, see `lacking`.
+        dates_of: of the joined samples.
+
+    Raises:
+        ValueError: names a modality whose samples have other numbers of dates.
+    """
+    first, *others = modalities
+    for name in others:
+        T = modalities[name].timestamps
+        if T == 1 or not {first, name} & set(some_lack):
+            continue
+        differ = int(np.count_nonzero(dates_of(name) != dates_of(first)))
+        if differ:
+            raise ValueError(
+                f"a view's timestamp is shared by all modalities, but {differ} samples have other "
+                f"numbers of dates in {name} than in {first}; {_advice(T)}"
+            )
 
 
-def _most_common(counts: NDArray[np.int32]) -> int:
-    """Of several as common, the largest."""
-    return int(max(zip(*reversed(np.unique(counts, return_counts=True)), strict=True))[1])
-
-
-def _report(source: ZarrSource) -> str:
-    counts = Counter(source.stored_dates.tolist())
-    said = ", ".join(f"{T} in {n} samples" for T, n in sorted(counts.items()))
-    rare = min(counts, key=lambda T: (counts[T], T))
-    key = source.columns.key[int(np.argmax(source.stored_dates == rare))].decode()
+def _advice(dates: int) -> str:
     return (
-        f"samples differ in their number of dates: {said} ({key} has {rare}); dates='mask' keeps "
-        "all and says in the batch which dates there are, 'drop' leaves out those that have "
-        "another number than most"
+        "to leave them out, open the dataset without a recipe and take "
+        f"dataset.filter(min_dates={dates}).with_recipe(recipe)"
     )

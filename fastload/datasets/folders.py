@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from fastload.datasets.dates import Dates, settled
 from fastload.datasets.known import MOST
 from fastload.datasets.locate import shards
 from fastload.datasets.side_by_side import SideBySide, advice
+from fastload.datasets.unlike_dates import Dates, settled
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import BANDS, CLOUD_MASK, specs_of

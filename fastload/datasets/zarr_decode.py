@@ -47,15 +47,13 @@ def _fill(spec: ArraySpec) -> Any:
 
 def decode_part(
     spec: ArraySpec,
-    dates: int,
     cell: int,
     content: Any,
     timestamps: Sequence[int],
     out: NDArray[Any],
     picked: Sequence[int] | None,
 ) -> None:
-    """Decode a chunk of any grid and spread it over the timestamps that it holds part of; of them
-    only the first `dates` are the sample's, the others are fill value."""
+    """Decode a chunk of any grid and spread it over the timestamps that it holds part of."""
     chunk = None if content is None else decode_chunk(spec, content, spec.dtype)
     grid = np.unravel_index(cell, spec.grid)
     starts = [int(g) * c for g, c in zip(grid, spec.chunks, strict=True)]
@@ -67,7 +65,7 @@ def decode_part(
             continue
         for c, b in shown:
             target = out[j, c][box]
-            if chunk is None or t >= dates:
+            if chunk is None:
                 target[...] = _fill(spec)
             else:
                 target[...] = chunk[t - starts[0], b][: target.shape[0], : target.shape[1]]

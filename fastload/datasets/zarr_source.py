@@ -40,7 +40,7 @@ class ZarrSource(ChunkedSource):
         bands: names of the bands to show, in this order; all as stored by default. A chunk that
             holds others too is decoded whole, on the host.
         dates: how many timestamps to show, the first ones; by default as many as the sample with
-            the most has. What a sample lacks is fill value.
+            the most has.
 
     Attributes:
         order: int8 ``[N, T]``, which stored timestamp each one is; None: in the order stored.
@@ -237,8 +237,7 @@ class ZarrSource(ChunkedSource):
                     decode_timestamp(spec, content, target, picked)
                 else:
                     stored = self._stored_timestamps(sample, timestamps)
-                    dates, cell = int(self._dates[self.index.layout[sample]]), int(row["cell"])
-                    decode_part(spec, dates, cell, content, stored, out, picked)
+                    decode_part(spec, int(row["cell"]), content, stored, out, picked)
                 stages.decode += perf_counter() - start
             except ValueError as error:
                 raise self.error(sample, row, str(error)) from error
