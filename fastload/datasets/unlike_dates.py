@@ -1,6 +1,7 @@
 """Samples of a modality that differ in their number of dates: kept, left out, or refused."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,10 @@ def settled(source: ZarrSource, dates: Dates) -> ZarrSource:
     if source.columns.dates is None or dates == "mask":
         return source
     if dates == "drop":
-        return source.showing(_most_common(source.stored_dates))
+        shown = source.showing(_most_common(source.stored_dates))
+        # Those that are left have all dates; nobody is told of the others.
+        shown.columns = replace(shown.columns, dates=None)
+        return shown
     raise DataError(source.store.place, "", -1, _report(source))
 
 

@@ -99,6 +99,6 @@ def _without(keys: Keys, ending: int) -> Keys:
     """Keys without so many bytes at their ends."""
     lengths = np.char.str_len(keys) - ending
     width = max(1, int(lengths.max(initial=1)))
-    table = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), -1)[:, :width]
+    table = np.ascontiguousarray(keys).view(np.uint8).reshape(-1, keys.itemsize)[:, :width]
     kept = np.where(np.arange(width) < lengths[:, None], table, 0).astype(np.uint8)
-    return kept.reshape(-1).view(f"S{width}") if len(keys) else np.empty(0, "S1")
+    return kept.reshape(-1).view(f"S{width}")
