@@ -1,6 +1,8 @@
 """SSL4EO-S12 v1.1 as published in WebDataset tars of ``{key}.zarr.zip``, unconverted.
 
-Layout: ``{root}/{split}/{modality}/*.tar``. Source: the dataset's card of February 2026.
+Layout: ``{root}/{split}/{modality}/*.tar``; or tars of ``{key}.{modality}.zarr.zip``, in which
+several modalities lie side by side, in ``{root}/{split}`` or in a folder there. Source: the
+dataset's card of February 2026.
 """
 
 import warnings
@@ -13,12 +15,15 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
+
+_SPLITS = ("/train", "/val", "/test")
 
 
 class SSL4EOS12(Dataset):
@@ -44,6 +49,15 @@ class SSL4EOS12(Dataset):
             one's by their dates, so that the gaps of a sample add up to the least; those with one
             timestamp, with another number of them or with unknown dates keep their order. None: as
             they are stored.
+        dates: what is done about samples of a modality with other numbers of dates: "mask" keeps
+            all, with as many timestamps as the sample with the most has; what a sample lacks is
+            fill value, no view of a single date shows it, and batches say which dates there are.
+            "drop" leaves out samples that have another number of dates than most (of several as
+            common, the largest), and says so. "error" refuses them.
+        together: the folder of a split whose tars hold all modalities side by side, as members
+            ``{key}.{modality}.zarr.zip``; "." for the split's folder itself. By default they are
+            found by the names of members where a modality has no folder of its own; each tar is
+            indexed once.
         columns: further columns to keep in `extras`: "cloud", or what the samples have besides
             pixels, such as "crs" or "file_id"; of the first modality that has it.
         check_crc: compare each chunk read with the CRC-32 of its zip directory.
@@ -73,6 +87,8 @@ class SSL4EOS12(Dataset):
         missing: Literal["error", "drop"] = "error",
         bad_shards: Literal["raise", "skip"] = "raise",
         align: Literal["nearest"] | None = None,
+        dates: Dates = "mask",
+        together: str | None = None,
         columns: Sequence[str] = (),
         check_crc: bool = True,
         seed: int = 0,
@@ -82,14 +98,15 @@ class SSL4EOS12(Dataset):
         names = [modalities] if isinstance(modalities, str) else list(modalities)
         _check(names, bad_shards)
         check_options(missing, align)
+        check_dates(dates)
         own = found_statistics(statistics)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(at(root), split, executor, progress, skipped)
+        folders = Folders(at(root), split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
         _tell(self.bad_shards, folders.split.place)
-        joined = join_sources(sources, missing, align, columns)
+        joined = left_out(join_sources(sources, missing, align, columns), dates)
         # All images of a location are of the same square.
         super().__init__(
             joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
@@ -98,7 +115,9 @@ class SSL4EOS12(Dataset):
     @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`."""
-        splits = (root.below(name) for name in root.folders()[:MOST])
+        splits = [root.below(name) for name in root.folders()[:MOST]]
+        if any(split.filenames(".tar", 1) for split in splits if split.place.endswith(_SPLITS)):
+            return True  # with several modalities in them
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastload.storage.checksum import crc32
-from fastload.storage.group import CHUNK, specs_of
+from fastload.storage.group import CHUNK, specs_of, timestamps_of
 
 if TYPE_CHECKING:
     from fastload.storage.index_file import Index
@@ -103,7 +103,7 @@ def check_rows(index: "Index") -> None:
 def _chunk_count(layout: str, timestamps: int) -> int:
     """How many chunks a sample of a layout has."""
     specs = specs_of(layout)
-    if specs["bands"].shape[0] > timestamps:
+    if timestamps_of(specs["bands"]) > timestamps:
         raise ValueError("a layout has more timestamps than there are dates")
     return sum(math.prod(spec.grid) for spec in specs.values())
 
