@@ -171,10 +171,18 @@ def _without_offset(mean: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[fl
     }
 
 
+def _same(number: float, of: Numbers) -> Numbers:
+    """One number for all bands."""
+    return {m: (number,) * len(v) for m, v in of.items()}
+
+
 STATISTICS = {
     s.name: s
     for s in (
         Statistics("v1.0", 0.0, _V10_MEAN, _V10_STD),
+        # The 8-bit release: mean - 2 std to mean + 2 std, clipped, as 0 to 255. Clipping apart,
+        # that makes these numbers of every band's.
+        Statistics("v1.0-8bit", 0.0, _same(127.5, _V10_MEAN), _same(255 / 4, _V10_MEAN)),
         Statistics(
             "v1.1-webdataset", 0.0, _without_offset(_V11_MEAN) | _MORE_MEAN, _V11_STD | _MORE_STD
         ),

@@ -10,6 +10,7 @@ from numcodecs import Zstd
 from fastload import SSL4EOS12
 from fastload.datasets import LAYOUTS
 from fastload.datasets.source import FRAME, OTHER
+from fastload.datasets.ssl4eo_v10 import SSL4EOS12V10
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.engines import imported
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
@@ -196,5 +197,8 @@ class TestZarrPlanes(TestZarr):
 
 
 def test_every_layout_has_a_suite() -> None:
-    """`TestZarr` and its variants are of the sources that it makes."""
-    assert {name: imported(place) for name, place in LAYOUTS.items()} == {"ssl4eo_s12": SSL4EOS12}
+    """`TestZarr` and its variants, and those of `test_trees`, are of the sources that they make."""
+    assert {name: imported(place) for name, place in LAYOUTS.items()} == {
+        "ssl4eo_s12": SSL4EOS12,
+        "ssl4eo_v10": SSL4EOS12V10,
+    }
