@@ -13,11 +13,12 @@ import torch.utils.data
 from numpy.typing import ArrayLike, NDArray
 
 from fastload.datasets import choose
+from fastload.datasets.dates import check_modalities, check_views, lacking
 from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
 from fastload.datasets.item import Render, by_cpu, by_reference, item
 from fastload.datasets.labels import labelled
-from fastload.datasets.source import Modality, Source
+from fastload.datasets.source import Modality, Source, read_dates
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
@@ -75,6 +76,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.seed = index(seed)
         self.epoch: int | None = None
         self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
+        self._lacking = lacking(sources)
         self._first = next(iter(sources))
         columns, take = self.sources[self._first].columns, self.rows[self._first]
         picked = slice(None) if take is None else take
@@ -150,6 +152,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         until: str | np.datetime64 | None = None,
         max_cloud: float | None = None,
         dates: Literal["any", "all"] = "any",
+        min_dates: int | None = None,
     ) -> Self:
         """The samples that fit all that is given, found without reading pixels.
 
@@ -162,11 +165,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 a date of unknown share is left out.
             dates: whether "any" or "all" dates of a sample must be in the months, seasons and span,
                 all three at once. An unknown date is in none.
+            min_dates: fewest dates that a sample must have, in every modality that has as many.
 
         Raises:
             ValueError: where an argument does not fit, or no sample does.
         """
         fits = choose.matching(self, bbox, months, seasons, since, until, max_cloud, dates)
+        if min_dates is not None:
+            fits &= choose.lasting(self, min_dates)
         if not fits.any():
             raise ValueError(f"filter: none of the {len(self)} samples fits (dates={dates!r})")
         return self.subset(fits)
@@ -237,6 +243,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _taken(self) -> set[str]:
         """Names that a batch has beside its extras."""
         others = {f"time_{name}" for name in self.modalities}
+        if self._lacking:
+            others |= {"present", *(f"present_{name}" for name in self.modalities)}
         return {*NAMES, *self.modalities, *others}
 
     def _see(self, recipe: Recipe | None) -> None:
@@ -261,6 +269,10 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 "a view's timestamp is shared by all modalities, so they must have one timestamp "
                 f"or as many as the first: {counts}"
             )
+        assert self.recipe is not None
+        check_modalities(self.modalities, self._lacking, self.dates_of)
+        if self._first in self._lacking:
+            check_views(self.recipe.views, self.all_dates)
         self.draw(np.zeros(1, np.int64), 0, 0)
 
     def __len__(self) -> int:
@@ -320,6 +332,29 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Share of cloudy pixels on each of these dates ``[N, T]``; NaN where unknown."""
         return np.asarray(self.sources[self._first].columns.cloud[self._rows()])
 
+    @property
+    def all_dates(self) -> NDArray[np.int32]:
+        """How many dates of the first modality each sample has ``[N]``: the first ones of T."""
+        return self.dates_of(self._first)
+
+    def dates_of(
+        self, modality: str, samples: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int32]:
+        """How many dates of a modality samples ``[B]`` have, all by default."""
+        if modality not in self._lacking:
+            count = self.places if samples is None else len(samples)
+            return np.full(count, self.modalities[modality].timestamps, np.int32)
+        rows = self.rows[modality] if samples is None else self.rows_of(modality, samples)
+        return self._lacking[modality][slice(None) if rows is None else rows]
+
+    def present_of(self, modality: str, samples: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Which dates of a modality samples ``[B]`` have ``[B, T]``; None where all that were
+        opened have all."""
+        if modality not in self._lacking:
+            return None
+        T = self.modalities[modality].timestamps
+        return np.asarray(np.arange(T) < self.dates_of(modality, samples)[:, None])
+
     def __getstate__(self) -> dict[str, Any]:
         """What is quickly found again does not travel."""
         return {name: value for name, value in vars(self).items() if name not in _FOUND_AGAIN}
@@ -334,7 +369,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         assert self.recipe is not None
         m = next(iter(self.modalities.values()))
         ids, views = self.draw_ids(samples), self.recipe.views
-        return draw(views, seed, epoch, ids, m.height, m.width, m.timestamps)
+        return draw(views, seed, epoch, ids, m.height, m.width, self._drawn_among(samples))
 
     def draw_timestamps(
         self, samples: NDArray[np.int64], seed: int, epoch: int
@@ -342,7 +377,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Only the timestamps ``[N, V]`` of `draw`; -1 is all."""
         assert self.recipe is not None
         ids = self.draw_ids(samples)
-        return draw_timestamps(self.recipe.views, seed, epoch, ids, self.timestamps)
+        return draw_timestamps(self.recipe.views, seed, epoch, ids, self._drawn_among(samples))
+
+    def _drawn_among(self, samples: NDArray[np.int64]) -> int | NDArray[np.int32]:
+        some_lack = self._first in self._lacking
+        return self.dates_of(self._first, samples) if some_lack else self.timestamps
 
     def draw_ids(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sample ids ``[N]`` that views are drawn by, each below 2**32."""
@@ -384,7 +423,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> NDArray[Any]:
         """Decoded pixels ``[T, C, H, W]`` in the units on disk, native byte order.
 
-        Only the chunks that `timestamps` (default: all) need are read.
+        Only the chunks that `timestamps` (default: all) need are read. A date that the sample does
+        not have is `Modality.absent`.
 
         Raises:
             DataError: names shard, member, offset and reason.
@@ -396,7 +436,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise IndexError(f"timestamps of {modality} are 0 to {m.timestamps - 1}, got {wanted}")
         each = sorted(set(wanted))
         out = np.empty((len(each), *m.shape[1:]), m.dtype)
-        self.sources[modality].read(self.row_of(modality, sample), each, out, Stages())
+        read_dates(self.sources[modality], self.row_of(modality, sample), each, out, Stages())
         return out if list(wanted) == each else out[[each.index(t) for t in wanted]]
 
     def describe(
@@ -417,6 +457,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             "time": of_views(time, timestamps),
             "season": of_views(seasons, timestamps),
             **self._other_times(samples, timestamps),
+            **self._presence(samples, timestamps),
             **{name: entry(v[places], timestamps) for name, v in self.extras.items()},
         }
 
@@ -431,6 +472,18 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             )
             for name in others
             if self.modalities[name].timestamps in (1, self.timestamps)
+        }
+
+    def _presence(
+        self, samples: NDArray[np.int64], timestamps: NDArray[np.int32] | None
+    ) -> dict[str, Any]:
+        """Which dates are there, where samples may lack some; views agree in that."""
+        shown = [self._first] if timestamps is not None else list(self._lacking)
+        found = {name: self.present_of(name, samples) for name in shown}
+        return {
+            "present" if name == self._first else f"present_{name}": of_views(flags, timestamps)
+            for name, flags in found.items()
+            if flags is not None
         }
 
     def __getitem__(self, sample: int) -> dict[str, Any]:

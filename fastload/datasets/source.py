@@ -1,6 +1,7 @@
 """The seam between layouts and engines: one modality on disk, its columns and its pixels."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -35,6 +36,11 @@ class Modality:
     ground: tuple[float, float] | None = None
     """Height and width in metres that the image covers, where the layout says it; modalities on
     other grids share a crop by it."""
+
+    @property
+    def absent(self) -> float:
+        """What the pixels of a date are that a sample does not have: the fill value, or else 0."""
+        return 0.0 if self.fill_value is None else self.fill_value
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -87,6 +93,10 @@ class Source(ABC):
     `StorageError`) for a sample that cannot be had, naming shard, member, offset and reason: such a
     sample may be replaced. Any other error ends the run. A source pickles, and reads the same in
     another process.
+
+    Where samples have fewer dates than T (`Columns.dates`), nobody asks a source for those that a
+    sample lacks: `read_dates` and the engines put `Modality.absent` there. So a source need not
+    know of it beyond the column.
     """
 
     modality: Modality
@@ -104,11 +114,22 @@ class Source(ABC):
 
         Args:
             sample: from 0 to N - 1.
-            timestamps: from 0 to T - 1, ascending, each once.
+            timestamps: from 0 to T - 1, ascending, each once; of the sample's own dates.
             out: C-contiguous ``[len(timestamps), C, H, W]`` of the modality's dtype, which the
                 caller owns; receives the pixels in the units on disk.
             stages: the calling thread's clock.
         """
+
+
+def read_dates(
+    source: Source, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
+) -> None:
+    """As `Source.read`, with `Modality.absent` for the timestamps that the sample does not have."""
+    dates = source.columns.dates
+    there = len(timestamps) if dates is None else bisect_left(timestamps, int(dates[sample]))
+    if there:
+        source.read(sample, timestamps[:there], out[:there], stages)
+    out[there:] = source.modality.absent
 
 
 CHUNK = np.dtype(
@@ -166,7 +187,7 @@ class ChunkedSource(Source):
 
         Args:
             samples: ``[B]``, which may repeat.
-            wanted: ``[B, T]``.
+            wanted: ``[B, T]``, of the samples' own dates.
 
         Raises:
             DataError: where the index is damaged.

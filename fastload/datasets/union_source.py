@@ -122,4 +122,15 @@ def _joined(columns: Sequence[Columns]) -> Columns:
         np.concatenate([c.time for c in columns]),
         np.concatenate([c.cloud for c in columns]),
         np.concatenate(groups),
+        dates=_dates(columns),
+    )
+
+
+def _dates(columns: Sequence[Columns]) -> NDArray[np.int32] | None:
+    """How many dates each sample has, where some part says so."""
+    if all(c.dates is None for c in columns):
+        return None
+    each = [np.full(len(c.key), c.time.shape[1], np.int32) for c in columns]
+    return np.concatenate(
+        [c.dates if c.dates is not None else full for c, full in zip(columns, each, strict=True)]
     )

@@ -24,7 +24,7 @@ class Part:
 
     Attributes:
         rows: int64 ``[B]``, the samples in the source's own numbering.
-        wanted: bool ``[B, T]``, the timestamps to be had.
+        wanted: bool ``[B, T]``, the timestamps to be had; none that the sample does not have.
         chunks: where their bytes lie; None where the source has no chunks.
         at: int64 ``[n]``, where each chunk's bytes go in a staging buffer of the request.
     """
@@ -123,14 +123,15 @@ def look_up(
     """The request for some timestamps of a batch. Array work alone, for any number of samples."""
     parts, end = {}, 0
     for name, source in dataset.sources.items():
-        rows = dataset.rows_of(name, samples)
+        rows, there = dataset.rows_of(name, samples), dataset.present_of(name, samples)
+        some = needed[name] if there is None else needed[name] & there
         if not isinstance(source, ChunkedSource):
-            parts[name] = Part(rows, needed[name], None, np.empty(0, np.int64))
+            parts[name] = Part(rows, some, None, np.empty(0, np.int64))
             continue
-        chunks = source.chunks(rows, needed[name])
+        chunks = source.chunks(rows, some)
         room = -(-chunks.rows["stored"] // _ALIGN) * _ALIGN
         ends = end + np.cumsum(room)
-        parts[name] = Part(rows, needed[name], chunks, ends - room)
+        parts[name] = Part(rows, some, chunks, ends - room)
         end = int(ends[-1]) if len(ends) else end
     return Request(epoch, samples.copy(), params, keep, parts, end)
 

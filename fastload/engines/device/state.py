@@ -105,6 +105,7 @@ class DeviceState:
                 self.counts = torch.zeros(len(COUNTED), dtype=torch.int64, device=queue.device)
         self.most_bytes = 0
         self._rules: torch.Tensor | None = None
+        self._absent: dict[str, torch.Tensor] = {}
 
     @property
     def draws(self) -> bool:
@@ -143,12 +144,14 @@ class DeviceState:
         m = next(iter(self.dataset.modalities.values()))
         source, runner = (m.timestamps, m.height, m.width), self.queue.runner
         if self._rules is None:
-            table = rules(recipe.views, m.height, m.width, m.timestamps)
+            fewest = int(self.dataset.all_dates.min(initial=m.timestamps))
+            table = rules(recipe.views, m.height, m.width, fewest)
             self._rules = self.queue.upload(table.view(np.uint8))
         ids = self.queue.upload(self.dataset.draw_ids(samples).view(np.uint8))
         shape = (len(samples), len(recipe.views))
         params = self.queue.empty((math.prod(shape) * VIEW_PARAMS.itemsize,), torch.uint8)
-        draw_on(runner, self._rules, shape, seed, epoch, ids, source, params)
+        dates = self._dates(samples)
+        draw_on(runner, self._rules, shape, seed, epoch, ids, source, params, dates)
         keep: dict[str, torch.Tensor | None] = dict.fromkeys(self.dataset.modalities)
         if any(view.drop for view in recipe.views):
             for name, each in self.dataset.modalities.items():
@@ -156,6 +159,22 @@ class DeviceState:
                 draw_bands_on(runner, self._rules, shape, seed, epoch, ids, each.bands, bands)
                 keep[name] = bands
         return params, keep
+
+    def _dates(self, samples: NDArray[np.int64]) -> int | torch.Tensor:
+        """How many dates samples ``[B]`` have, on the device; 0 where all have all."""
+        first = next(iter(self.dataset.modalities))
+        if self.dataset.present_of(first, samples[:0]) is None:
+            return 0
+        dates = np.ascontiguousarray(self.dataset.dates_of(first, samples))
+        return self.queue.upload(dates.view(np.uint8))
+
+    def absent(self, name: str) -> torch.Tensor:
+        """A plane ``[C, H, W]`` of a modality that stands for dates that samples do not have."""
+        if name not in self._absent:
+            m = self.dataset.modalities[name]
+            plane = self.queue.empty(m.shape[1:], TORCH[m.dtype.name])
+            self._absent[name] = plane.fill_(m.absent)
+        return self._absent[name]
 
     def render(
         self,
@@ -197,6 +216,7 @@ class DeviceState:
             counts=0 if counts is None else counts,
             params=params if isinstance(params, torch.Tensor) else 0,
             keep=keep if isinstance(keep, torch.Tensor) else 0,
+            absent=self._absent.get(name, 0),
         )  # fmt: skip
         if counts is not None and self.counts is not None:
             self.counts += counts.sum(dim=0)

@@ -68,12 +68,18 @@ __device__ inline Params obeyed(const Params* params, const Job& job) {
   return p;
 }
 
-// The crop's first pixel in the first band; at the given timestamp for a view of all.
+// The address of a view's pixels; at the given timestamp for a view of all.
+__device__ inline u64 plane_of(const u64* planes, const Params& p, const Source& source, i64 n,
+                               int timestamp) {
+  return planes[n * source.T + (p.timestamp < 0 ? timestamp : p.timestamp)];
+}
+
+// The crop's first pixel in the first band.
 template <typename T>
 __device__ const T* crop_of(const u64* planes, const Params& p, const Source& source, i64 n,
                             int timestamp) {
-  const int t = p.timestamp < 0 ? timestamp : p.timestamp;
-  return in_global((const T*)planes[n * source.T + t]) + (i64)p.top * source.W + p.left;
+  const u64 plane = plane_of(planes, p, source, n, timestamp);
+  return in_global((const T*)plane) + (i64)p.top * source.W + p.left;
 }
 
 // Which tile of which view a block of a sample makes.
