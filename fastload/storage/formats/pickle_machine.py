@@ -35,7 +35,10 @@ _U8 = struct.Struct("<Q")
 
 
 class Machine:
-    """The stack, its marks and the memo of one pickle; no opcode does more than its methods."""
+    """The stack, its marks and the memo of one pickle; no opcode does more than its methods.
+
+    All methods raise ValueError, which says where the pickle is at fault.
+    """
 
     def __init__(self, data: bytes, names: Names, persistent: Callable[[Any], Any]) -> None:
         self.data, self.names, self.persistent = data, names, persistent
@@ -45,6 +48,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def result(self) -> Any:
+        """The one value that is left at the end."""
         if len(self.stack) != 1 or self.marks:
             raise self.refuse(f"it ends with {len(self.stack)} values on the stack, expected 1")
         if self.at != len(self.data):
@@ -52,9 +56,11 @@ class Machine:
         return self.stack[0]
 
     def refuse(self, reason: str) -> ValueError:
+        """The error of the opcode at hand."""
         return ValueError(f"its pickle, at byte {self.start}: {reason}")
 
     def take(self, count: int) -> bytes:
+        """The next bytes of the pickle."""
         out = self.data[self.at : self.at + count]
         if len(out) != count:
             raise self.refuse(f"{count} bytes are promised, {len(out)} are there")
@@ -62,32 +68,38 @@ class Machine:
         return out
 
     def number(self, form: struct.Struct) -> Any:
+        """The next number."""
         return form.unpack(self.take(form.size))[0]
 
     def line(self) -> str:
+        """A text up to the end of the line."""
         end = self.data.find(b"\n", self.at, self.at + _MOST_NAME + 1)
         if end < 0:
             raise self.refuse(f"a name of more than {_MOST_NAME} bytes")
         return self.text(self.take(end + 1 - self.at)[:-1])
 
     def text(self, data: bytes) -> str:
+        """Bytes as UTF-8."""
         try:
             return data.decode()
         except UnicodeDecodeError as error:
             raise self.refuse("a text that is no UTF-8") from error
 
     def sized(self, form: struct.Struct, most: int, what: str) -> bytes:
+        """Bytes behind their size."""
         size = self.number(form)
         if not 0 <= size <= most:
             raise self.refuse(f"{what} of {size} bytes, at most {most} are read")
         return self.take(size)
 
     def pop(self) -> Any:
+        """The value on top; none below the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise self.refuse("it takes a value from an empty stack")
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:
+        """All values above the last mark, which is taken off too."""
         if not self.marks:
             raise self.refuse("it takes values up to a mark that is not there")
         at = self.marks.pop()
@@ -104,6 +116,7 @@ class Machine:
         return value
 
     def name(self, module: str, name: str) -> None:
+        """Push what stands for a name."""
         known = self.names.get((module, name))
         if known is None:
             full = ascii(f"{module}.{name}")[1:-1]
@@ -113,6 +126,7 @@ class Machine:
         self.stack.append(known)
 
     def call(self) -> None:
+        """Push what stands for a call of a function with a tuple of arguments."""
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Known) or function.call is None:
             raise self.refuse(f"it would call {_kind(function)}: refused")
@@ -127,6 +141,7 @@ class Machine:
             raise self.refuse(str(error)) from error
 
     def persist(self) -> None:
+        """Push what stands for a persistent id."""
         try:
             self.stack.append(self.persistent(self.pop()))
         except ValueError as error:
@@ -140,22 +155,27 @@ class Machine:
         self.stack.append(target)
 
     def remember(self, number: int) -> None:
+        """Note the value on top in the memo."""
         value = self.pop()
         self.stack.append(value)
         self.memo[number] = value
 
     def recall(self, number: int) -> None:
+        """Push a value of the memo."""
         if number not in self.memo:
             raise self.refuse(f"it recalls value {number}, which is not there")
         self.stack.append(self.memo[number])
 
     def gather(self, count: int) -> None:
+        """Push a tuple of the topmost values."""
         self.stack.append(tuple([self.pop() for _ in range(count)][::-1]))
 
     def extend(self, values: list[Any]) -> None:
+        """Append to the list on top."""
         self.top(list, "it would append to").extend(values)
 
     def set_items(self, values: list[Any]) -> None:
+        """Set items of the dict on top, from keys and values in turn."""
         target = self.top(dict, "it would set items of")
         if len(values) % 2:
             raise self.refuse("a key without a value")
@@ -165,24 +185,29 @@ class Machine:
             target[key] = value
 
     def set_item(self) -> None:
+        """As `set_items`, from the stack."""
         value, key = self.pop(), self.pop()
         self.set_items([key, value])
 
     def protocol(self) -> None:
+        """Check the protocol, which the first opcode says."""
         found = self.take(1)[0]
         if found not in _PROTOCOLS or self.start:
             raise self.refuse(f"protocol {found}, expected one of {_PROTOCOLS} at its start")
 
     def frame(self) -> None:
+        """Check that a frame fits."""
         size = self.number(_U8)
         if size > len(self.data) - self.at:
             raise self.refuse(f"a frame of {size} bytes, {len(self.data) - self.at} are there")
 
     def whole(self, form: struct.Struct) -> None:
+        """Push a whole number of any size up to 16 bytes."""
         data = self.sized(form, _MOST_WHOLE, "a whole number")
         self.stack.append(int.from_bytes(data, "little", signed=True))
 
     def stack_name(self) -> None:
+        """As `name`, with module and name from the stack."""
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise self.refuse(f"a name made of {_kind(module)} and {_kind(name)}")
