@@ -9,6 +9,7 @@ MOST = 12
 """Folders of a kind that are looked into."""
 
 LAYOUTS = {
+    "copernicus": "fastload.datasets.copernicus:CopernicusPretrain",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
     "ssl4eo_v10": "fastload.datasets.ssl4eo_v10:SSL4EOS12V10",
 }
