@@ -55,7 +55,9 @@ def zarr_shards(root: Path, modality: str, batch: int, workers: int) -> Stream:
     """TerraMesh's way: webdataset, and zarr over the member in memory."""
     tars = sorted((root / "train" / modality).glob("*.tar"))
     dataset = (
-        webdataset.WebDataset([str(t) for t in tars] * REPEATS, shardshuffle=False, empty_check=False)
+        webdataset.WebDataset(
+            [str(t) for t in tars] * REPEATS, shardshuffle=False, empty_check=False
+        )
         .decode(_zip)
         .to_tuple("zarr.zip")
         .map_tuple(pair_of)
@@ -72,7 +74,9 @@ def pth_shards(root: Path, modality: str, batch: int, workers: int) -> Stream:
     """Copernicus-Pretrain's way: webdataset, `torch.load` of the cell, one patch of it."""
     tars = sorted(root.glob("*.tar"))
     dataset = (
-        webdataset.WebDataset([str(t) for t in tars] * REPEATS, shardshuffle=False, empty_check=False)
+        webdataset.WebDataset(
+            [str(t) for t in tars] * REPEATS, shardshuffle=False, empty_check=False
+        )
         .decode(_pth)
         .to_tuple(f"{modality}.pth")
         .map_tuple(_patch)

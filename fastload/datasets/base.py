@@ -18,6 +18,7 @@ from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
 from fastload.datasets.grids import grids
 from fastload.datasets.item import Render, by_cpu, by_reference, item
+from fastload.datasets.kinds import Scaled, by_scaling, scalings_of
 from fastload.datasets.labels import labelled
 from fastload.datasets.source import Modality, Source, read_dates
 from fastload.profile import Stages
@@ -60,7 +61,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             say what they cover (`Modality.ground`): so those on other grids share a view's crop.
         grids: by modality, how crops lie on its pixels; None where it has those of the first.
         extras: columns of one's own, which batches have too: ``[N]``, or ``[N, T]`` with an entry
-            for each timestamp; numbers, bool or text.
+            for each timestamp; numbers, bool or text. A vector for each sample, such as a multi-hot
+            label, is ``[N, 1, K]``, and ``[B, K]`` in a batch.
     """
 
     changes = False
@@ -260,10 +262,27 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.grids: dict[str, Grid | None] = {}
         if recipe is not None:
             self._check_geometry()
-            self.scalings = {
-                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics, m.shown)
-                for name, m in self.modalities.items()
+            self._by_kind = {
+                name: scalings_of(source, name, recipe, self.statistics)
+                for name, source in self.sources.items()
             }
+            self.scalings = {name: kinds[0] for name, kinds in self._by_kind.items()}
+
+    def by_scaling(self, modality: str, samples: NDArray[np.int64]) -> list[Scaled]:
+        """Samples ``[B]``, those together whose pixels of a modality share a radiometry; all do,
+        unless the modality has samples of several kinds."""
+        rows = self.rows_of(modality, samples)
+        return by_scaling(self.sources[modality], self._by_kind[modality], rows)
+
+    def all_scalings(self, modality: str) -> tuple[Scaling, ...]:
+        """The radiometry of each kind of samples that a modality has."""
+        return self._by_kind[modality]
+
+    def scaling_of(self, modality: str, sample: int) -> Scaling:
+        """The radiometry of a modality's pixels of one sample."""
+        if len(self._by_kind[modality]) == 1:
+            return self.scalings[modality]
+        return self.by_scaling(modality, np.array([sample]))[0].scaling
 
     def _check_geometry(self) -> None:
         self.grids = grids(self.modalities, self.same_ground)

@@ -27,6 +27,7 @@ class Folders:
         bad: receives the errors of shards that are left out; None: they are raised.
         together: where modalities lie side by side, see `SideBySide`.
         dates: see `fastload.SSL4EOS12`.
+        own: the layout that is being opened.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Folders:
         bad: list[DataError] | None,
         together: str | None = None,
         dates: Dates = "mask",
+        own: str = "ssl4eo_s12",
     ) -> None:
+        self._own = own
         self._root, self._split, self.split = root, split, root.below(split)
         self._executor, self._progress, self._bad = executor, progress, bad
         self._beside, self._together = SideBySide(self.split, together), together
@@ -73,7 +76,7 @@ class Folders:
         own = self._together is None and modality in self.split.folders()
         folder = None if own else self._together or self._beside.holds(modality)
         if folder is None:
-            return self._indexed(modality, shards(self._root, self._split, modality))
+            return self._indexed(modality, shards(self._root, self._split, modality, self._own))
         store, index = self._indexed(f"./{folder}", self._beside.store(folder))
         return store, part_of(index, modality, store.place)
 

@@ -67,7 +67,7 @@ def _views(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """A modality's views of one sample, and their masks, if the recipe wants these. A date that
     the sample does not have is made like others, and its mask is False."""
-    recipe, scaling, m = dataset.recipe, dataset.scalings[name], dataset.modalities[name]
+    recipe, scaling, m = dataset.recipe, dataset.scaling_of(name, sample), dataset.modalities[name]
     assert recipe is not None
     views, masks, dates = [], [], int(dataset.dates_of(name, np.array([sample]))[0])
     for v, view in enumerate(recipe.views):

@@ -10,6 +10,7 @@ MOST = 12
 
 LAYOUTS = {
     "copernicus": "fastload.datasets.copernicus:CopernicusPretrain",
+    "terramesh": "fastload.datasets.terramesh:TerraMesh",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
     "ssl4eo_v10": "fastload.datasets.ssl4eo_v10:SSL4EOS12V10",
 }

@@ -96,7 +96,7 @@ class SSL4EOS12(Dataset):
         progress: bool = True,
     ) -> None:
         names = [modalities] if isinstance(modalities, str) else list(modalities)
-        _check(names, bad_shards)
+        check_names(names, bad_shards)
         check_options(missing, align)
         check_dates(dates)
         own = found_statistics(statistics)
@@ -105,7 +105,7 @@ class SSL4EOS12(Dataset):
         folders = Folders(at(root), split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
-        _tell(self.bad_shards, folders.split.place)
+        tell_of(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
         # All images of a location are of the same square.
         super().__init__(
@@ -122,7 +122,12 @@ class SSL4EOS12(Dataset):
         return any(folder.filenames(".tar", 1) for folder in folders)
 
 
-def _check(names: list[str], bad_shards: Any) -> None:
+def check_names(names: list[str], bad_shards: Any) -> None:
+    """Compare two arguments with what is expected.
+
+    Raises:
+        ValueError: names the argument.
+    """
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"modalities must be a list of names, got {names!r}")
     if len(set(names)) < len(names):
@@ -131,7 +136,8 @@ def _check(names: list[str], bad_shards: Any) -> None:
         raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
 
 
-def _tell(bad: list[DataError], split: str) -> None:
+def tell_of(bad: list[DataError], split: str) -> None:
+    """Warn of shards that are left out."""
     if bad:
         warnings.warn(
             f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.datasets.kinds import joined
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Source
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
@@ -42,6 +43,7 @@ class UnionSource(Source):
         if any(source.modality.ground is None for source in sources):
             self.modality = replace(self.modality, ground=None)
         self.columns = _joined([source.columns for source in sources])
+        self.kinds = joined(sources)
 
     def part(self, sample: int) -> tuple[int, int]:
         """Which part has a sample, and its number there."""
@@ -63,6 +65,7 @@ class UnionChunks(ChunkedSource):
         self.parts = list(sources)
         self._samples = UnionSource(sources)
         self.modality, self.columns = self._samples.modality, self._samples.columns
+        self.kinds = self._samples.kinds
         store = Union([s.store for s in sources], [s.files for s in sources])
         self.store, self.files = store, store.names
         self._file_starts = np.cumsum([0, *(len(s.files) for s in sources)])

@@ -211,7 +211,8 @@ class HostTarget:
         if drawn is None or recipe is None:
             return
         start = perf_counter()
-        kept, scaling = request.keep[name], self.dataset.scalings[name]
+        kept = request.keep[name]
+        scaling = self.dataset.scaling_of(name, int(request.samples[slot]))
         nodata = self.dataset.modalities[name].fill_value
         for v, view in enumerate(recipe.views):
             params = drawn[slot, v]
