@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, profile, stats, synth
+from fastload.cli import index, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
-COMMANDS = {"index": index, "profile": profile, "stats": stats, "synth": synth}
+COMMANDS = {"index": index, "profile": profile, "stats": stats, "synth": synth, "verify": verify}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
