@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, stats, synth
+from fastload.cli import index, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
-COMMANDS = {"index": index, "stats": stats, "synth": synth}
+COMMANDS = {"index": index, "profile": profile, "stats": stats, "synth": synth, "verify": verify}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return int(COMMANDS[args.command].run(args))
-    except (DataError, OSError, ValueError) as error:
+    except (DataError, OSError, ValueError, ImportError) as error:
         print(f"fastload {args.command}: {error}", file=sys.stderr)
         return 1

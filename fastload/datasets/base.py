@@ -25,6 +25,7 @@ from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
+from fastload.storage.store import Store
 from fastload_kernels import Scaling, draw, draw_bands
 from fastload_kernels.grid import Grid
 from fastload_kernels.view import Records, draw_timestamps
@@ -96,6 +97,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.numbers = len(self._keys)
         self._see(recipe)
         self.extras = checked(extras or {}, self.places, self.timestamps, self._taken())
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """Names of the modalities that lie at a place and may be asked for one by one, for tools
+        that look at all of them; empty where a layout does not tell."""
+        return []
 
     @property
     def layers(self) -> dict[str, Source]:

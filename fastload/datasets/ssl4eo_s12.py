@@ -121,6 +121,12 @@ class SSL4EOS12(Dataset):
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
 
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of tars."""
+        below = root.below(split)
+        return [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+
 
 def check_names(names: list[str], bad_shards: Any) -> None:
     """Compare two arguments with what is expected.
