@@ -22,6 +22,7 @@ from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
+from fastload.storage.store import Store
 from fastload_kernels import Scaling, draw, draw_bands
 from fastload_kernels.view import draw_timestamps
 
@@ -85,6 +86,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.numbers = len(self._keys)
         self._see(recipe)
         self.extras = checked(extras or {}, self.places, self.timestamps, self._taken())
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """All modalities of a split, by names alone; none where the layout shows all by default,
+        or knows of no others."""
+        return []
 
     @property
     def layers(self) -> dict[str, Source]:

@@ -13,6 +13,7 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.packed import DEFAULT, packed
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
@@ -34,7 +35,8 @@ class SSL4EOS12(Dataset):
             S2L2A, S2L1C and S2RGB that has one. One name may be given as it is.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``.
         statistics: which release's statistics the data obeys, by name; or a `Statistics` of your
-            own, or the path of a JSON file of one; see `fastload.statistics`.
+            own, or the path of a JSON file of one; see `fastload.statistics`. By default
+            "v1.1-webdataset", or what packed shards say.
         bands: names of the bands to show, in this order; for several modalities a mapping by
             modality, of which those that are not named show all. 'B4' is 'B04', 'VV' is 'vv'.
         missing: "error" refuses keys that some modality lacks, "drop" leaves them out and says so.
@@ -67,7 +69,7 @@ class SSL4EOS12(Dataset):
         split: str = "train",
         modalities: Sequence[str] | str = ("S2L1C",),
         recipe: Recipe | None = None,
-        statistics: What = "v1.1-webdataset",
+        statistics: What | None = None,
         *,
         bands: Asked = None,
         missing: Literal["error", "drop"] = "error",
@@ -82,15 +84,26 @@ class SSL4EOS12(Dataset):
         names = [modalities] if isinstance(modalities, str) else list(modalities)
         _check(names, bad_shards)
         check_options(missing, align)
-        own = found_statistics(statistics)
+        store = at(root)
+        says = packed(store.below(split))
+        own = says.chosen(statistics, recipe) if says else found_statistics(statistics or DEFAULT)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(at(root), split, executor, progress, skipped)
+        folders = Folders(store, split, executor, progress, skipped)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
+        for name, source in sources.items():
+            if says:
+                says.tell(name, source)
         _tell(self.bad_shards, folders.split.place)
         joined = join_sources(sources, missing, align, columns)
         super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: the folders of tars."""
+        within = root.below(split)
+        return [name for name in within.folders() if within.below(name).filenames(".tar", 1)]
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastload.bands import names_of, pick
 from fastload.datasets.cells import count_cells, fill_cells
-from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality
+from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality, Source
 from fastload.profile import Stages
 from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError
@@ -119,6 +119,19 @@ class ZarrSource(ChunkedSource):
             return Modality(name, T, C, H, W, spec.dtype, names, fill)
         shown = tuple(known[i] for i in picked)
         return Modality(name, T, len(picked), H, W, spec.dtype, shown, fill, picked, C)
+
+    def beside(self) -> dict[str, Source]:
+        """See `Source.beside`: what the bands' samples all have."""
+        if self.array != BANDS:
+            return {}
+        each = [set(specs_of(layout)) for layout in self.index.layouts]
+        names = sorted(set.intersection(*each) - {BANDS})
+        return {name: self._other(name) for name in names}
+
+    def _other(self, array: str) -> Self:
+        name = f"{self.modality.name}/{array}"
+        other = type(self)(name, self.store, self.index, self.check_crc, array)
+        return other if self.order is None else other.ordered(self.order)
 
     def spec(self, sample: int) -> ArraySpec:
         """Array header of a sample."""
