@@ -57,8 +57,8 @@ def entry(values: NDArray[Any], timestamps: NDArray[np.int32] | None) -> Any:
 
     Returns:
         Of ``[B]`` a tensor ``[B]``: bool, int64 or float64, as torch collates numbers; of text a
-        list. Of vectors a tensor ``[B, K]``. Of ``[B, T]`` one such for each view, or as `of_views` for all dates; text of all
-        dates is a list of T lists of B, as torch collates lists.
+        list. Of vectors a tensor ``[B, K]``. Of ``[B, T]`` one such for each view, or as `of_views`
+        for all dates; text of all dates is a list of T lists of B, as torch collates lists.
     """
     if values.dtype.kind in "US":
         if values.ndim == 1:

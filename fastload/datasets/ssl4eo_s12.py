@@ -15,6 +15,7 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.packed import DEFAULT, packed
 from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
@@ -39,7 +40,8 @@ class SSL4EOS12(Dataset):
             S2L2A, S2L1C and S2RGB that has one. One name may be given as it is.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``.
         statistics: which release's statistics the data obeys, by name; or a `Statistics` of your
-            own, or the path of a JSON file of one; see `fastload.statistics`.
+            own, or the path of a JSON file of one; see `fastload.statistics`. By default
+            "v1.1-webdataset", or what packed shards say.
         bands: names of the bands to show, in this order; for several modalities a mapping by
             modality, of which those that are not named show all. 'B4' is 'B04', 'VV' is 'vv'.
         missing: "error" refuses keys that some modality lacks, "drop" leaves them out and says so.
@@ -81,7 +83,7 @@ class SSL4EOS12(Dataset):
         split: str = "train",
         modalities: Sequence[str] | str = ("S2L1C",),
         recipe: Recipe | None = None,
-        statistics: What = "v1.1-webdataset",
+        statistics: What | None = None,
         *,
         bands: Asked = None,
         missing: Literal["error", "drop"] = "error",
@@ -99,12 +101,17 @@ class SSL4EOS12(Dataset):
         check_names(names, bad_shards)
         check_options(missing, align)
         check_dates(dates)
-        own = found_statistics(statistics)
+        store = at(root)
+        says = packed(store.below(split))
+        own = says.chosen(statistics, recipe) if says else found_statistics(statistics or DEFAULT)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(at(root), split, executor, progress, skipped, together, dates)
+        folders = Folders(store, split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
+        for name, source in sources.items():
+            if says:
+                says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
         # All images of a location are of the same square.

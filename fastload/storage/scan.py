@@ -21,6 +21,7 @@ from fastload.storage.group import (
     BANDS,
     CHUNK,
     CLOUD_MASK,
+    CLOUD_SHARE,
     Group,
     band_names,
     group_of,
@@ -101,19 +102,23 @@ def _read(member: Member, group: Group) -> Sample:
     names = small["band"].ravel().astype(str) if "band" in small else ()
     chunks = np.concatenate([_places(member, n, spec) for n, spec in group.images.items()])
     _check_size(group.images.values(), int(chunks["stored"].sum(dtype=np.int64)))
+    extra = {
+        name: plain(_whole(member, name, spec))
+        for name, spec in group.columns.items()
+        if _is_there(member, name, spec)
+    }
+    cloud = _told_share(extra, T)
+    if cloud is None:
+        cloud = cloud_share(None if mask is None else _whole(member, CLOUD_MASK, mask), T)
     return Sample(
-        posixpath.basename(member.name).removesuffix(SUFFIX),
+        group.key or posixpath.basename(member.name).removesuffix(SUFFIX),
         group.layout(tuple(map(str, names))),
         _place(member, group, small, "center_lon"),
         _place(member, group, small, "center_lat"),
         _time(small.get("time"), group, T),
-        _cloud_share(None if mask is None else _whole(member, CLOUD_MASK, mask), T),
+        cloud,
         chunks,
-        {
-            name: plain(_whole(member, name, spec))
-            for name, spec in group.columns.items()
-            if _is_there(member, name, spec)
-        },
+        extra,
     )
 
 
@@ -218,7 +223,15 @@ def _time(time: NDArray[Any] | None, group: Group, T: int) -> NDArray[np.int64]:
     return to_ns(time, group.attributes, group.small["time"].fill_value)
 
 
-def _cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:
+def _told_share(extra: dict[str, NDArray[Any]], T: int) -> NDArray[np.float32] | None:
+    """The share that the group itself says, taken out of its columns; None where it does not."""
+    share = extra.get(CLOUD_SHARE)
+    if share is None or share.size != T or share.dtype.kind != "f":
+        return None
+    return np.asarray(extra.pop(CLOUD_SHARE).reshape(T), np.float32)
+
+
+def cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:
     """Share of pixels under thin or thick cloud per timestamp; NaN without a mask."""
     if mask is None or (mask.ndim > 2 and len(mask) != T):
         return np.full(T, np.nan, np.float32)
