@@ -1,7 +1,7 @@
 """How users read each layout today: whole files, by the archive's own library."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,56 +93,43 @@ def _patch(cell: Tensor) -> Tensor:
     return pair_of(cell[int(torch.randint(len(cell), ()))].numpy())
 
 
-def rasters(folders: Sequence[Sequence[Path]], size: int) -> Item:
-    """What opens one file after the other with rasterio, as torchgeo's readers do: bands on other
-    grids are brought to `size` by nearest."""
-    import rasterio
+class Rasters:
+    """Opens one file after the other with rasterio, as torchgeo's readers do, and brings bands on
+    other grids to one size by nearest."""
 
-    def scene(path: Path) -> Tensor:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def scene(self, path: Path) -> Tensor:
+        """A date ``[C, H, W]``, float32."""
+        import rasterio
+
         files = [path] if path.is_file() else sorted(path.glob("*.tif"))
         images = []
         for name in files:
             with rasterio.open(name) as file:
-                image = file.read(out_shape=(file.count, size, size))
+                image = file.read(out_shape=(file.count, self.size, self.size))
                 images.append(torch.from_numpy(image.astype(np.float32)))
         return torch.cat(images)
 
-    def item(dates: Sequence[Path]) -> Tensor:
+    def __call__(self, dates: Sequence[Path]) -> Tensor:
+        """Two of a sample's dates ``[2, C, H, W]``."""
         chosen = torch.randint(len(dates), (2,)).tolist()
-        return torch.stack([scene(dates[t]) for t in chosen])
-
-    return item
+        return torch.stack([self.scene(dates[t]) for t in chosen])
 
 
 class Trees:
-    """A tree of GeoTIFFs, read scene by scene."""
+    """A tree of GeoTIFFs, read scene by scene; a scene is a file with all bands or a folder."""
 
-    def __init__(self, pattern: str, size: int, depth: int = 1) -> None:
-        """`pattern` finds the scenes; those with the same folder, `depth` above, are a sample's."""
-        self.pattern, self.size, self.depth = pattern, size, depth
+    def __init__(self, pattern: str, size: int, alone: bool = False) -> None:
+        """`pattern` finds the scenes; those in one folder are a sample's dates, unless each is
+        `alone`."""
+        self.pattern, self.size, self.alone = pattern, size, alone
 
     def __call__(self, root: Path, modality: str, batch: int, workers: int) -> Stream:
         """Batches ``[B, 2, C, H, W]``, float32."""
         samples: dict[Path, list[Path]] = {}
         for path in sorted(root.glob(self.pattern)):
-            samples.setdefault(path.parents[self.depth - 1], []).append(path)
-        if self.depth == 0:
-            raise ValueError("depth must be at least 1")
-        items = Items([*samples.values()], rasters([], self.size))
+            samples.setdefault(path if self.alone else path.parent, []).append(path)
+        items = Items([*samples.values()], Rasters(self.size))
         yield from torch_workers.stream(items, workers, batch_size=batch)
-
-
-def torchgeos(make: Callable[[Path], Any]) -> Any:
-    """torchgeo's own reader, in torch's loader."""
-
-    def stream(root: Path, modality: str, batch: int, workers: int) -> Stream:
-        dataset = make(root)
-        items = Items(range(len(dataset)), lambda i: dataset[i]["image"])
-        yield from torch_workers.stream(items, workers, batch_size=batch)
-
-    return stream
-
-
-def endless(batches: Iterator[Any]) -> Iterator[Any]:
-    """As they come."""
-    yield from batches
