@@ -164,6 +164,28 @@ _V10_STD = {
               1455.52084939, 1343.48379601),
     "S1GRD": (5.25697717, 5.91150917),
 }
+# What Copernicus-FM's published training does to the values: S1 and S2 by the statistics of
+# SSL4EO-S12, Sentinel-3 times its scale factors (bands Oa01 and Oa10 lie on disk 1e9 times too
+# large, which its reader undoes), DEM in units of 10 km, Sentinel-5P as it is.
+_OLCI = (0.0139465, 0.0133873, 0.0121481, 0.0115198, 0.0100953, 0.0123538, 0.00879161, 0.00876539,
+         0.0095103, 0.00773378, 0.00675523, 0.0071996, 0.00749684, 0.0086512, 0.00526779,
+         0.00530267, 0.00493004, 0.00549962, 0.00502847, 0.00326378, 0.00324118)
+_CFM_MEAN = {
+    "s1_grd": (-12.59, -20.26),
+    "s2_toa": (1612.9, 1397.6, 1322.3, 1373.1, 1561.0, 2108.4, 2390.7, 2318.7, 2581.0, 837.7, 22.0,
+               2195.2, 1537.4),
+    "s3_olci": (0.0,) * len(_OLCI),
+    "s5p_co": (0.0,), "s5p_no2": (0.0,), "s5p_o3": (0.0,), "s5p_so2": (0.0,),
+    "dem": (0.0,),
+}
+_CFM_STD = {
+    "s1_grd": (5.26, 5.91),
+    "s2_toa": (791.0, 854.3, 878.7, 1144.9, 1127.5, 1164.2, 1276.0, 1249.5, 1345.9, 577.5, 47.5,
+               1340.0, 1142.9),
+    "s3_olci": tuple((1e9 if i in (0, 9) else 1.0) / scale for i, scale in enumerate(_OLCI)),
+    "s5p_co": (1.0,), "s5p_no2": (1.0,), "s5p_o3": (1.0,), "s5p_so2": (1.0,),
+    "dem": (10000.0,),
+}
 # Source: `statistics` in terramesh.py, the reading code that is published with the data set; its
 # terramesh_statistics.yaml has the same. TerraMind itself was trained with slightly other numbers
 # (S2L2A B01 1390.458 / 2106.761, DEM 670.665 / 951.272), those of terratorch's terramind_register.
@@ -215,6 +237,7 @@ STATISTICS = {
             "v1.1-webdataset", 0.0, _without_offset(_V11_MEAN) | _MORE_MEAN, _V11_STD | _MORE_STD
         ),
         Statistics("v1.1-zarr", 1000.0, _V11_MEAN, _V11_STD),
+        Statistics("copernicus-fm", 0.0, _CFM_MEAN, _CFM_STD),
         Statistics("terramesh", 0.0, _TERRAMESH_MEAN, _TERRAMESH_STD),
         Statistics("eurosat", 0.0, evaluated.EUROSAT_MEAN, evaluated.EUROSAT_STD),
         Statistics("bigearthnet", 0.0, evaluated.BIGEARTHNET_MEAN, evaluated.BIGEARTHNET_STD),

@@ -1,1 +1,1 @@
-"""Made archives in the true layouts, at true sizes for benchmarks and tiny ones for tests."""
+"""Every layout on disk: unconverted, packed, and as its users read it today."""

@@ -9,6 +9,7 @@ MOST = 12
 """Folders of a kind that are looked into."""
 
 LAYOUTS = {
+    "copernicus": "fastload.datasets.copernicus:CopernicusPretrain",
     "terramesh": "fastload.datasets.terramesh:TerraMesh",
     "bigearthnet": "fastload.datasets.bigearthnet:BigEarthNet",
     "eurosat": "fastload.datasets.eurosat:EuroSAT",
@@ -57,7 +58,7 @@ def unsupported(root: Store) -> str | None:
             return f"{place.place} looks like Major TOM Core (parquet files): not supported"
         there = place.filenames("", 1000)
         for pattern, what in _FILES.items():
-            if any(re.search(pattern, name) for name in there):
+            if any(re.search(pattern, f"{place.place}/{name}") for name in there):
                 return f"{place.place} looks like {what}: not supported"
     return None
 
@@ -68,4 +69,4 @@ _FILES = {
     r"\.(npz)$": "a data set in npz, as Clay",
     r"\.(lmdb|mdb)$": "an LMDB",
 }
-"""What files tell of data sets that cannot be read."""
+"""What files, and their folders, tell of data sets that cannot be read."""

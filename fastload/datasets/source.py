@@ -121,6 +121,11 @@ class Source(ABC):
         """How many samples there are."""
         return len(self.columns.key)
 
+    def beside(self) -> "Mapping[str, Source]":
+        """Further arrays of the very same samples, such as a cloud mask, that go with them where
+        they are packed anew: sources with the same rows, by the array's name."""
+        return {}
+
     @abstractmethod
     def read(
         self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages

@@ -1,4 +1,4 @@
-"""Sources of TerraMesh and EuroSAT."""
+"""Sources of TerraMesh, EuroSAT and BigEarthNet."""
 
 import zipfile
 from functools import cache
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastload.datasets.bigearthnet import BigEarthNet
 from fastload.datasets.eurosat import EuroSAT
 from fastload.datasets.image_source import ImageSource
 from fastload.datasets.source import FRAME, OTHER, ChunkedSource
 from fastload.datasets.terramesh import TerraMesh
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels, SourceTests
+from tests.fastload.trees import bigearthnet as patches
 from tests.fastload.trees import eurosat as jpegs
 from tests.fastload.trees import terramesh as made
 
@@ -126,3 +128,32 @@ class TestEuroSATTifs(SourceTests):
         pixels = np.stack([jpegs.multi(key) for key in jpegs.KEYS])[:, None]
         order = [*range(8), 12, 8, 9, 10, 11]
         return EuroSAT(tmp_path / "z", progress=False).sources["S2L1C"], pixels[:, :, order]
+
+
+class TestBigEarthNet(SourceTests):
+    """Sentinel-2 of BigEarthNet's first version, of three resolutions."""
+
+    make_tree = staticmethod(patches.v1)
+
+    def open(self, root: Path) -> Any:
+        options: dict[str, Any] = {"resampling": "nearest", "progress": False}
+        return BigEarthNet(root, **options).sources["S2L2A"]
+
+    def make(self, tmp_path: Path) -> tuple[Any, Pixels]:
+        tmp_path.mkdir(exist_ok=True)
+        source = self.open(self.make_tree(tmp_path))
+        keys = [key.decode() for key in source.columns.key]
+        return source, np.stack([patches.repeated(key, "S2L2A") for key in keys])[:, None]
+
+    def damaged(self, tmp_path: Path) -> Damaged:
+        source, _ = self.make(tmp_path)
+        key = source.columns.key[BAD].decode()
+        path = next(tmp_path.rglob(f"{key}_B05.tif"))
+        path.write_bytes(path.read_bytes()[:200])
+        return Damaged(source, BAD, 0)
+
+
+class TestBigEarthNetV2(TestBigEarthNet):
+    """The same of the second version."""
+
+    make_tree = staticmethod(patches.v2)

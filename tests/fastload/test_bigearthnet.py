@@ -60,12 +60,6 @@ def opened(root: Path, *args: Any, **options: Any) -> BigEarthNet:
     return found
 
 
-def repeated(patch: str, modality: str) -> Any:
-    """Pixels ``[C, H, W]`` of a patch, each band's repeated up to the finest grid."""
-    planes = [made.band(patch, name, SIZE) for name in FILES[modality]]
-    return np.stack([p.repeat(SIZE // len(p), 0).repeat(SIZE // len(p), 1) for p in planes])
-
-
 def by_rasterio(path: Path, size: int) -> Any:
     with rasterio.open(path) as file:
         return file.read(1, out_shape=(size, size), resampling=Resampling.bilinear)
@@ -110,8 +104,8 @@ def test_v1_pixels_labels_and_partners() -> None:
         labels = made.PATCHES[patch]
         of_19 = {CLASSES_19[k] for k, some in enumerate(FROM_43)
                  if {CLASSES_43[j] for j in some} & set(labels)}  # fmt: skip
-        assert np.array_equal(ds.read("S2L2A", i)[0], repeated(patch, "S2L2A"))
-        assert np.array_equal(ds.read("S1GRD", i)[0], repeated(made.s1_of_v1(patch), "S1GRD"))
+        assert np.array_equal(ds.read("S2L2A", i)[0], made.repeated(patch, "S2L2A"))
+        assert np.array_equal(ds.read("S1GRD", i)[0], made.repeated(made.s1_of_v1(patch), "S1GRD"))
         item = ds[i]
         assert item["label"].tolist() == hot(list(of_19), CLASSES_19)
         assert item["label_43"].tolist() == hot(labels, CLASSES_43)
@@ -129,8 +123,8 @@ def test_v2_pixels_labels_and_partners() -> None:
     ds = opened(v2(), modalities=modalities, resampling="nearest")
     assert list(ds.keys) == list(made.V2)
     for i, patch in enumerate(made.V2):
-        assert np.array_equal(ds.read("S2L2A", i)[0], repeated(patch, "S2L2A"))
-        assert np.array_equal(ds.read("S1GRD", i)[0], repeated(made.s1_of_v2(patch), "S1GRD"))
+        assert np.array_equal(ds.read("S2L2A", i)[0], made.repeated(patch, "S2L2A"))
+        assert np.array_equal(ds.read("S1GRD", i)[0], made.repeated(made.s1_of_v2(patch), "S1GRD"))
         path = next((v2() / "Reference_Maps").rglob(f"{patch}_reference_map.tif"))
         assert np.array_equal(ds.read("LULC", i)[0, 0], by_rasterio(path, SIZE))
         item = ds[i]
@@ -187,7 +181,7 @@ def test_splits_of_v1_are_those_of_the_lists(tmp_path: Path) -> None:
     found = opened(root, "mine", modalities=BOTH)
     assert set(found.keys) == set(names[1:3])
     for i, key in enumerate(found.keys):
-        assert np.array_equal(found.read("S1GRD", i)[0], repeated(made.s1_of_v1(key), "S1GRD"))
+        assert np.array_equal(found.read("S1GRD", i)[0], made.repeated(made.s1_of_v1(key), "S1GRD"))
     (root / "seco-train.txt").write_text(names[0])
     assert list(opened(root, "train", split_file="seco-{split}.txt").keys) == names[:1]
 

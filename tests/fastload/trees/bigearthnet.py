@@ -53,6 +53,12 @@ def band(patch: str, name: str, size: int) -> NDArray[Any]:
     return noise(f"{patch}{name}", (n, n), np.float32 if name in FILES["S1GRD"] else np.uint16)
 
 
+def repeated(patch: str, modality: str, size: int = 24) -> NDArray[Any]:
+    """Pixels ``[C, size, size]`` of a patch, each band's repeated up to the finest grid."""
+    planes = [band(patch, name, size) for name in FILES[modality]]
+    return np.stack([p.repeat(size // len(p), 0).repeat(size // len(p), 1) for p in planes])
+
+
 def _patch(folder: Path, patch: str, files: Iterable[str], size: int, crs: CRS, x: float) -> None:
     for name in files:
         pixels = band(patch, name, size)
