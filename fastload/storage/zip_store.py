@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError
-from fastload.storage.formats.codecs import inflate
+from fastload.storage.formats.streams import inflate
 from fastload.storage.formats.zip import DEFLATED, STORED, Entry, directory
 from fastload.storage.store import Content, Failures, Names, Ranges, Stat, Store
 
