@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 
 import fastload
 from fastload import DataLoader, Radiometry, Recipe, Statistics, View
@@ -221,6 +222,35 @@ def test_the_date_of_dem_is_unknown(tmp_path: Path) -> None:
     ds = opened(tmp_path, modalities=["S2L2A", "DEM"], recipe=PLAIN)
     assert ds[0]["time"][0] > 0
     assert ds[0]["time_DEM"][0] < 0
+
+
+def test_arrays_without_an_axis_of_time(tmp_path: Path) -> None:
+    """As xarray writes samples of a single date: ``[C, H, W]``, and a date that is a scalar; in one
+    folder with others."""
+    for name in ("S2L2A", "S1RTC", "DEM"):
+        members = {key: made.sample(key, name) for key in made.MAJORTOM[:2]}
+        members |= {key: _squeezed(key, name) for key in made.MAJORTOM[2:]}
+        shardmaker.write_tar(tmp_path / f"train/{name}/majortom_shard_000001.tar", members)
+    ds = opened(tmp_path, modalities=["S2L2A", "S1", "DEM"], recipe=VIEWS)
+    for i, key in enumerate(made.MAJORTOM):
+        for name, stored in (("S2L2A", "S2L2A"), ("S1", "S1RTC"), ("DEM", "DEM")):
+            assert shardmaker.same(ds.read(name, i), made.pixels(key, stored))
+        assert ds.times(i).tolist() == shardmaker.dates(made.KEYS.index(key), 1).tolist()
+    for loader in (DataLoader, OnHost):
+        for mine, theirs in zip(loader(ds, 3), torch.utils.data.DataLoader(ds, 3), strict=True):
+            assert_like_torch(mine, theirs, "float32", ["S2L2A", "S1", "DEM"])
+
+
+def _squeezed(key: str, modality: str) -> bytes:
+    image, number, store = made.pixels(key, modality)[0], made.KEYS.index(key), dict[str, Any]()
+    root = zarr.group(store=store)
+    root.array("bands", image, chunks=image.shape, compressor=shardmaker.LZ4, fill_value=0)
+    root.array("band", np.array([f"B{i:02d}" for i in range(len(image))]))
+    root.array("time", np.int64(shardmaker.dates(number, 1)[0]))
+    root.array("center_lon", np.float64(number / 10))
+    root.array("center_lat", np.float64(50.0))
+    zarr.consolidate_metadata(store)
+    return shardmaker.zipped({name: bytes(value) for name, value in store.items()})
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"needs real samples in {REAL}")
