@@ -1,12 +1,13 @@
 """A zip in a store as a store of its own: nothing is unpacked, members are read by byte range."""
 
+import errno
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastload.storage.checksum import CRC_FAULT, crc32
-from fastload.storage.errors import DataError
+from fastload.storage.errors import DataError, unreadable
 from fastload.storage.formats.streams import inflate
 from fastload.storage.formats.zip import DEFLATED, STORED, Entry, directory
 from fastload.storage.store import Content, Failures, Names, Ranges, Stat, Store
@@ -90,27 +91,34 @@ class ZipStore(Store):
 
     def content(self, name: str) -> Content:
         """See `Store.content`."""
-        entry = self._entry(name)
-        data = self._outer.bytes(self._name, entry.offset, entry.stored)
-        if len(data) != entry.stored:
-            reason = f"{entry.stored} bytes are promised but the file ends before"
-            raise DataError(self._zip, self._prefix + name, entry.offset, reason)
+        entry = self._entries.get(self._prefix + name)
+        if entry is None:
+            raise unreadable(_not_there(self.path(name)), self.path(name), 0)
         try:
+            data = self._outer.bytes(self._name, entry.offset, entry.stored)
+            if len(data) != entry.stored:
+                raise ValueError(f"{entry.stored} bytes are promised but the zip ends before")
             content = _plain(data, entry)
             if crc32(content) != entry.crc:
                 raise ValueError(CRC_FAULT)
+        except DataError as error:
+            raise self._named(error, name, 0) from error
         except ValueError as error:
-            member = self._prefix + name
-            raise DataError(self._zip, member, entry.offset, str(error)) from error
+            raise DataError(self.path(name), "", 0, str(error)) from error
         return content
 
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
-        entry = self._entry(name)
+        entry = self._entries.get(self._prefix + name)
+        if entry is None:
+            raise _not_there(self.path(name))
         size = max(0, min(len(out), entry.size - offset))
         if entry.method == STORED:
             return self._outer.read(self._name, entry.offset + offset, out[:size])
-        out[:size] = self.content(name)[offset : offset + size]
+        try:
+            out[:size] = self.content(name)[offset : offset + size]
+        except DataError as error:
+            raise self._named(error, name, offset) from error
         return size
 
     def fetch(
@@ -125,8 +133,7 @@ class ZipStore(Store):
         try:
             self._outer.fetch(self._name, total, at, out, patient)
         except DataError as error:
-            member = self._prefix + name
-            raise type(error)(error.shard, member, error.offset, error.reason) from error
+            raise self._named(error, name, offset) from error
 
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
@@ -144,15 +151,20 @@ class ZipStore(Store):
         some = ranges.some(np.array(here, np.int64))
         inside = Ranges(np.zeros_like(some.file), some.offset + starts, some.size, some.address)
         failed = self._outer.read_ranges([self._name], self._sizes, inside) if here else {}
-        failures = {here[i]: error for i, error in failed.items()}
+        failures = {
+            here[i]: self._named(error, names[some.file[i]], int(some.offset[i]))
+            for i, error in failed.items()
+        }
         others = sorted(set(range(len(entries))) - set(here))
         return failures | (self._one_by_one(names, sizes, ranges, others) if others else {})
 
-    def _entry(self, name: str) -> Entry:
-        found = self._entries.get(self._prefix + name)
-        if found is None:
-            raise FileNotFoundError(f"{self._zip}: there is no member {self._prefix}{name}")
-        return found
+    def _named(self, error: DataError, name: str, offset: int) -> DataError:
+        """An error of the zip's store as one of a member."""
+        return type(error)(self.path(name), "", offset, error.reason)
+
+
+def _not_there(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "there is no such member of the zip", path)
 
 
 def _plain(data: bytes, entry: Entry) -> bytes:
