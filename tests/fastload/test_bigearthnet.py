@@ -171,6 +171,22 @@ def test_batches_have_vectors_of_labels(
     assert loss.item() == pytest.approx(np.log(2))
 
 
+def test_labels_stay_with_chosen_joined_and_mixed_samples() -> None:
+    train, test = (opened(v2(), split) for split in ("train", "test"))
+    labels = {key: ds[i]["label"].tolist() for ds in (train, test) for i, key in enumerate(ds.keys)}
+    joined = fastload.concat(train, test)
+    mixed = fastload.mix({train: 0.5, test: 0.5}, samples=8)
+    further = joined.with_labels({key: i for i, key in enumerate(labels)}, columns=["rank"])
+    for ds in (joined, joined.subset([3, 0]), further, mixed):
+        seen = 0
+        for batch in DataLoader(ds, 3):
+            assert batch["label"].shape == (len(batch["key"]), 19)
+            for key, label in zip(batch["key"], batch["label"].tolist(), strict=True):
+                assert label == labels[key]
+                seen += 1
+        assert seen == len(ds)
+
+
 def test_splits_of_v1_are_those_of_the_lists(tmp_path: Path) -> None:
     names = list(made.PATCHES)
     assert set(opened(v1(), "train").keys) == set(names[:3])
