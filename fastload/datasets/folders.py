@@ -1,7 +1,9 @@
 """The folders of a split: each is indexed once, whatever is read from it."""
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import Any, ClassVar
 
 from fastload.datasets.known import MOST
 from fastload.datasets.locate import shards
@@ -10,7 +12,7 @@ from fastload.datasets.unlike_dates import Dates, settled
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import BANDS, CLOUD_MASK, specs_of
-from fastload.storage.index import Index, open_index
+from fastload.storage.index import TARS, Index, Kind, open_index
 from fastload.storage.index_part import modalities, part_of
 from fastload.storage.store import Store
 
@@ -29,6 +31,9 @@ class Folders:
         dates: see `fastload.SSL4EOS12`.
     """
 
+    kind: ClassVar[Kind] = TARS
+    made: ClassVar[type[ZarrSource]] = ZarrSource
+
     def __init__(
         self,
         root: Store,
@@ -39,7 +44,7 @@ class Folders:
         together: str | None = None,
         dates: Dates = "mask",
     ) -> None:
-        self._root, self._split, self.split = root, split, root.below(split)
+        self.root, self.split_name, self.split = root, split, root.below(split)
         self._executor, self._progress, self._bad = executor, progress, bad
         self._beside, self._together = SideBySide(self.split, together), together
         self._dates: Dates = dates
@@ -60,7 +65,7 @@ class Folders:
             folder, array = self._with_mask(names), CLOUD_MASK
         store, index = self._open(folder)
         try:
-            source = ZarrSource(name, store, index, check_crc, array or BANDS, bands)
+            source = self.made(name, store, index, check_crc, array or BANDS, bands)
         except DataError as error:
             found = modalities(index.key)
             if index.ending or not 1 < len(found) < MOST:
@@ -73,13 +78,17 @@ class Folders:
         own = self._together is None and modality in self.split.folders()
         folder = None if own else self._together or self._beside.holds(modality)
         if folder is None:
-            return self._indexed(modality, shards(self._root, self._split, modality))
+            return self._indexed(modality, self.shards(modality))
         store, index = self._indexed(f"./{folder}", self._beside.store(folder))
         return store, part_of(index, modality, store.place)
 
+    def shards(self, modality: str) -> Store:
+        """The store of a modality that has a folder of its own."""
+        return shards(self.root, self.split_name, modality)
+
     def _indexed(self, name: str, store: Store) -> tuple[Store, Index]:
         if name not in self._opened:
-            index = open_index(store, self._executor, self._progress, print, self._bad)
+            index = open_index(store, self._executor, self._progress, print, self._bad, self.kind)
             self._opened[name] = store, index
         return self._opened[name]
 
@@ -96,4 +105,30 @@ class Folders:
         looked = ", ".join(there) or f"{self.split.place}, where no optical modality is"
         raise FileNotFoundError(
             f"{self.split.place}: there is no '{CLOUD_MASK}', looked into {looked}"
+        )
+
+
+def checked_names(modalities: Sequence[str] | str, bad_shards: Any) -> list[str]:
+    """Names of modalities as a list, after a look at them.
+
+    Raises:
+        ValueError: where they are no such list, or what is done about bad shards is unknown.
+    """
+    names = [modalities] if isinstance(modalities, str) else list(modalities)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"modalities must be a list of names, got {names!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"modalities must differ, got {names}")
+    if bad_shards not in ("raise", "skip"):
+        raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
+    return names
+
+
+def tell(bad: list[DataError], split: str) -> None:
+    """Warn of shards that are left out, if there are any."""
+    if bad:
+        warnings.warn(
+            f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
+            "(`bad_shards` lists them)",
+            stacklevel=3,
         )

@@ -9,6 +9,7 @@ MOST = 12
 """Folders of a kind that are looked into."""
 
 LAYOUTS = {
+    "ssl4eo_zarr": "fastload.datasets.ssl4eo_zarr:SSL4EOS12Zarr",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
 }
 """By name, as ``module:class``, the most particular first. A class has `looks_right`, which says

@@ -12,8 +12,21 @@ _MOST_NAMED, _MOST_LOOKED_AT = 12, 1000
 _KNOWN = "expected {root}/{split}/{modality}/*.tar, as SSL4EO-S12 v1.1 is published for WebDataset"
 
 
-def shards(root: Store, split: str, modality: str) -> Store:
+def shards(
+    root: Store,
+    split: str,
+    modality: str,
+    suffix: str = ".tar",
+    own: str = _OWN,
+    tree: str = _KNOWN,
+) -> Store:
     """The store of a modality's shards in a split.
+
+    Args:
+        root, split, modality: where they are.
+        suffix: of their names.
+        own: the layout that they are of, whose name is no news.
+        tree: a sentence on how they lie.
 
     Raises:
         FileNotFoundError: says what is there instead.
@@ -21,17 +34,20 @@ def shards(root: Store, split: str, modality: str) -> Store:
     within = root.below(split)
     folder = within.below(modality)
     if modality not in within.folders():
-        raise FileNotFoundError(
-            f"{folder.place}: there is no such folder of shards; {_instead(root, split, modality)}"
-        )
-    if not folder.filenames(".tar", 1):
-        found = _other_content(folder) or looks_like(root, _OWN)
+        instead = _instead(root, split, modality, own, tree)
+        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {instead}")
+    if not folder.filenames(suffix, 1):
+        found = looks_like(root, own)
+        if own == _OWN:
+            found = _other_content(folder) or found
         hint = f"; {found}" if found else ""
-        raise FileNotFoundError(f"{folder.place}: expected shards named *.tar, found none{hint}")
+        raise FileNotFoundError(
+            f"{folder.place}: expected shards named *{suffix}, found none{hint}"
+        )
     return folder
 
 
-def _instead(root: Store, split: str, modality: str) -> str:
+def _instead(root: Store, split: str, modality: str, own: str, tree: str) -> str:
     """What lies where a folder of shards should."""
     within = root.below(split)
     if split in root.folders():
@@ -43,13 +59,13 @@ def _instead(root: Store, split: str, modality: str) -> str:
     there = root.folders()
     if not there and not root.filenames("", 1):
         return f"there is no folder {root.place}"
-    if (tree := looks_like(root, _OWN)) is not None:
-        return tree
+    if (other := looks_like(root, own)) is not None:
+        return other
     if modality in there:
         parent, _, name = root.place.rstrip("/").rpartition("/")
         meant = f"give root={parent!r} and split={name!r}"
         return f"{root.place} holds modalities, as the folder of a split does: {meant}"
-    return f"{root.place} holds {_list(there)}; {_KNOWN}"
+    return f"{root.place} holds {_list(there)}; {tree}"
 
 
 def _other_content(folder: Store) -> str | None:

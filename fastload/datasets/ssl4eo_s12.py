@@ -5,14 +5,13 @@ several modalities lie side by side, in ``{root}/{split}`` or in a folder there.
 dataset's card of February 2026.
 """
 
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any, Literal
+from typing import Literal
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.folders import Folders
+from fastload.datasets.folders import Folders, checked_names, tell
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
 from fastload.datasets.unlike_dates import Dates, check_dates, left_out
@@ -95,8 +94,7 @@ class SSL4EOS12(Dataset):
         executor: Executor | None = None,
         progress: bool = True,
     ) -> None:
-        names = [modalities] if isinstance(modalities, str) else list(modalities)
-        _check(names, bad_shards)
+        names = checked_names(modalities, bad_shards)
         check_options(missing, align)
         check_dates(dates)
         own = found_statistics(statistics)
@@ -105,7 +103,7 @@ class SSL4EOS12(Dataset):
         folders = Folders(at(root), split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
-        _tell(self.bad_shards, folders.split.place)
+        tell(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
         super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
 
@@ -117,21 +115,3 @@ class SSL4EOS12(Dataset):
             return True  # with several modalities in them
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
-
-
-def _check(names: list[str], bad_shards: Any) -> None:
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"modalities must be a list of names, got {names!r}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"modalities must differ, got {names}")
-    if bad_shards not in ("raise", "skip"):
-        raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
-
-
-def _tell(bad: list[DataError], split: str) -> None:
-    if bad:
-        warnings.warn(
-            f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
-            "(`bad_shards` lists them)",
-            stacklevel=3,
-        )

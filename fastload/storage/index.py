@@ -13,7 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import copy
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ from fastload.storage.store import Stat, Store
 __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
 
 _SAVE_EVERY_S = 60.0
+Scan = Callable[[Store, str, int], list[Sample]]
+
+
+class Kind(NamedTuple):
+    """A kind of shards: how their names end, and what finds the samples in one of so many bytes.
+    The function is one of a module, so that processes know it."""
+
+    suffix: str
+    scan: Scan
+
+
+TARS = Kind(".tar", scan)
 
 
 def open_index(
@@ -39,8 +51,9 @@ def open_index(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
     bad: list[DataError] | None = None,
+    kind: Kind = TARS,
 ) -> Index:
-    """Load the index of a store of tars, after scanning those that it lacks.
+    """Load the index of a store of shards, after scanning those that it lacks.
 
     It is kept beside the tars, else in the cache, else in memory alone; where it is not kept beside
     them a warning says so, once. Of several processes one scans, as far as the place knows locks.
@@ -52,12 +65,13 @@ def open_index(
         say: called with a sentence if a scan is needed.
         bad: receives the errors of shards that cannot be indexed, which are left out; None: the
             first one is raised.
+        kind: of the shards.
 
     Raises:
-        FileNotFoundError: where there is no such store or no tar in it.
+        FileNotFoundError: where there is no such store or no shard in it.
         DataError: names the damaged shard; also where all are.
     """
-    tars = _tars(store)
+    tars = _shards(store, kind)
     places = Places(store)
     for path in places.all:
         index = _load_if_sound(path, places)
@@ -70,16 +84,17 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, kind)
         return found if found is index else places.keep(found)
 
 
-def _tars(store: Store) -> dict[str, Stat]:
+def _shards(store: Store, kind: Kind) -> dict[str, Stat]:
     """The shards; what macOS leaves beside a file is none."""
-    tars = {n: stat for n, stat in store.list(".tar").items() if not n.startswith(TWIN)}
-    if not tars:
-        raise FileNotFoundError(f"{store.place}: expected shards named *.tar, found none")
-    return tars
+    listed = store.list(kind.suffix).items()
+    shards = {name: stat for name, stat in listed if not name.startswith(TWIN)}
+    if not shards:
+        raise FileNotFoundError(f"{store.place}: expected shards named *{kind.suffix}, found none")
+    return shards
 
 
 def _load_if_sound(path: Path, places: "Places") -> Index | None:
@@ -110,6 +125,7 @@ def _update(
     executor: Executor | None,
     progress: bool,
     bad: list[DataError] | None,
+    kind: Kind,
 ) -> Index:
     """Scan what is stale; save now and then, so that an interruption loses little. The old index
     itself where nothing came of that."""
@@ -125,6 +141,7 @@ def _update(
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
+            repeat(kind.scan),
         )
         bar = tqdm(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
@@ -152,9 +169,9 @@ def _update(
     return index
 
 
-def _scan_or_error(store: Store, name: str, size: int) -> list[Sample] | DataError:
+def _scan_or_error(store: Store, name: str, size: int, scan_one: Scan) -> list[Sample] | DataError:
     try:
-        return scan(store, name, size)
+        return scan_one(store, name, size)
     except DataError as error:
         return error
 
@@ -162,6 +179,7 @@ def _scan_or_error(store: Store, name: str, size: int) -> list[Sample] | DataErr
 def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
     """The index of one tar."""
     layouts = sorted({s.layout for s in samples})
+    number = {layout: i for i, layout in enumerate(layouts)}
     T = max((len(s.time) for s in samples), default=0)
     times = np.full((len(samples), T), NO_TIME, np.int64)
     cloud = np.full((len(samples), T), np.nan, np.float32)
@@ -175,7 +193,7 @@ def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
         layouts,
         np.array([s.key.encode() for s in samples], np.bytes_),
         np.zeros(len(samples), np.uint32),
-        np.array([layouts.index(s.layout) for s in samples], np.uint32),
+        np.array([number[s.layout] for s in samples], np.uint32),
         np.cumsum([0, *counts])[: len(samples)].astype(np.int64),
         np.array([s.lon for s in samples], np.float64),
         np.array([s.lat for s in samples], np.float64),
