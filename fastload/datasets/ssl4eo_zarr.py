@@ -25,12 +25,10 @@ from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.formats.zarr import ArraySpec
-from fastload.storage.index import Kind
+from fastload.storage.index import ZIPS
 from fastload.storage.scan import SUFFIX
-from fastload.storage.scan_zip import scan_zip
 from fastload.storage.store import Store
 
-ZIPS = Kind(SUFFIX, scan_zip)
 _TREE = f"expected {{root}}/{{split}}/{{modality}}/*{SUFFIX}, as the zarr files of SSL4EO-S12 v1.1"
 
 

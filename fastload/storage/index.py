@@ -25,7 +25,8 @@ from fastload.storage.formats.tar import TWIN
 from fastload.storage.index_file import Index, Shard, load, save
 from fastload.storage.index_place import FILE, Places
 from fastload.storage.lock import locked
-from fastload.storage.scan import CHUNK, NO_TIME, Sample, scan
+from fastload.storage.scan import CHUNK, NO_TIME, SUFFIX, Sample, scan
+from fastload.storage.scan_zip import scan_zip
 from fastload.storage.store import Stat, Store
 
 __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
@@ -43,6 +44,8 @@ class Kind(NamedTuple):
 
 
 TARS = Kind(".tar", scan)
+ZIPS = Kind(SUFFIX, scan_zip)
+"""Tars of samples, and zips that are groups of many samples."""
 
 
 def open_index(

@@ -14,13 +14,13 @@ from typing import Any
 import numcodecs
 import numpy as np
 
-from fastload.datasets.ssl4eo_zarr import ZIPS, ManySource
+from fastload.datasets.ssl4eo_zarr import ManySource
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
 from fastload.storage.formats import filters
 from fastload.storage.formats import zip as zips
 from fastload.storage.formats.codecs import Codec
-from fastload.storage.index import Index, merge, part
+from fastload.storage.index import ZIPS, merge, part
 from fastload.storage.scan_zip import scan_zip
 from tests.conformance.toy import Memory
 from tests.fastload import shardmaker as make
@@ -166,7 +166,7 @@ def _refused(data: bytes) -> bool:
     try:
         samples = scan_zip(store, "f.zarr.zip", len(data))
         stat = store.list(ZIPS.suffix)["f.zarr.zip"]
-        source = ManySource("x", store, _index(part("f.zarr.zip", stat, samples)), check_crc=True)
+        source = ManySource("x", store, merge([part("f.zarr.zip", stat, samples)]), check_crc=True)
         m = source.modality
         for i in range(min(len(source), 4)):
             dates = m.timestamps if source.columns.dates is None else source.columns.dates[i]
@@ -175,10 +175,6 @@ def _refused(data: bytes) -> bool:
     except DataError as error:
         return is_sentence(error)
     return False
-
-
-def _index(one: Index) -> Index:
-    return merge([one])
 
 
 TARGETS: dict[str, Callable[[int, int], int]] = {

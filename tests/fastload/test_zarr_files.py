@@ -13,6 +13,7 @@ import pytest
 
 import fastload
 from fastload import SSL4EOS12, DataError, DataLoader
+from fastload.cli import main
 from fastload.datasets.source import FRAME
 from fastload.datasets.ssl4eo_zarr import SSL4EOS12Zarr
 from fastload.profile import Stages
@@ -377,3 +378,12 @@ def test_files_that_differ(tmp_path: Path) -> None:
     files.path(tmp_path, number=2).write_bytes(make.zipped(make_other))
     with pytest.raises(DataError, match=r"differ in shape or dtype: .*int16 in 3, .*uint8 in 2"):
         opened(tmp_path)
+
+
+@pytest.mark.timeout(120)
+def test_the_command_indexes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files.write(tmp_path, ["S2L2A", "S1GRD"])
+    assert main(["index", str(tmp_path), "--workers", "1"]) == 0
+    assert capsys.readouterr().out.count("5 samples in 2 shards") == 2
+    opened(tmp_path, "S2L2A", "S1GRD")
+    assert capsys.readouterr().out == ""
