@@ -15,6 +15,12 @@ from fastload_kernels import Scaling, View
 OutputType = Literal["float32", "float16", "bfloat16"]
 
 
+REFLECTANCE = ("S2L1C", "S2L2A", "s2_toa")
+"""Modalities whose DN are those of reflectance."""
+OTHERS = "*"
+"""The name, among radiometries, of every modality that has none of its own there."""
+
+
 @dataclass(frozen=True)
 class Radiometry:
     """A named way from the numbers on disk to the numbers that a network sees.
@@ -40,7 +46,8 @@ class Radiometry:
 
     @classmethod
     def reflectance(cls, *, fill: float | None = None) -> "Radiometry":
-        """Sentinel-2 top- or bottom-of-atmosphere reflectance: DN / 10000, clipped to [0, 1]."""
+        """Sentinel-2 top- or bottom-of-atmosphere reflectance, clipped to [0, 1]: DN less the
+        statistics' offset, by their scale, as a rule 10000."""
         return cls("reflectance", fill=fill)
 
     @classmethod
@@ -122,11 +129,13 @@ class Radiometry:
         self, modality: str, bands: int, statistics: Statistics, shown: Shown | None
     ) -> Scaling:
         if self.kind == "reflectance":
-            if modality not in ("S2L1C", "S2L2A"):
+            if modality not in REFLECTANCE:
+                *others, last = REFLECTANCE
                 raise ValueError(
-                    f"radiometry 'reflectance' is defined for S2L1C and S2L2A, not for {modality}"
+                    f"radiometry 'reflectance' is defined for {', '.join(others)} and {last}, not "
+                    f"for {modality}"
                 )
-            return Scaling.make(statistics.dn_offset, 1e-4, 0, 1, bands)
+            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, 0, 1, bands)
         if self.kind == "quantile":
             if any(len(limits) not in (1, bands) for limits in (self.low, self.high)):
                 raise ValueError(
@@ -193,7 +202,8 @@ class Recipe:
     views: tuple[View, ...]
     radiometry: Radiometry | Mapping[str, Radiometry]
     """One for all modalities, or one by modality name. Where one is for all, modalities of class
-    numbers (see `holds_classes`) take `identity` all the same, as in the published code."""
+    numbers (see `holds_classes`) take `identity` all the same, as in the published code. In a
+    mapping, that of `OTHERS` ("*") is for all that have no name there."""
     dtype: OutputType = "float32"
     channels_last: bool = False
     """Store each view so that bands are the fastest axis (torch.channels_last)."""
@@ -227,11 +237,13 @@ class Recipe:
         """
         if isinstance(self.radiometry, Radiometry):
             return Radiometry.identity() if holds_classes(modality) else self.radiometry
-        if modality not in self.radiometry:
-            raise ValueError(
-                f"the recipe has no radiometry for {modality}, only for {list(self.radiometry)}"
-            )
-        return self.radiometry[modality]
+        if modality in self.radiometry:
+            return self.radiometry[modality]
+        if OTHERS in self.radiometry:
+            return Radiometry.identity() if holds_classes(modality) else self.radiometry[OTHERS]
+        raise ValueError(
+            f"the recipe has no radiometry for {modality}, only for {list(self.radiometry)}"
+        )
 
     @classmethod
     def series(cls, size: int = 224, train: bool = True) -> "Recipe":

@@ -35,7 +35,14 @@ def run(args: argparse.Namespace) -> int:
     with ProcessPoolExecutor(args.workers, mp_context=spawn) as pool:
         for folder, kind in folders:
             try:
-                index = open_index(Local(folder), pool, progress=True, bad=bad, kind=kind)
+                index = open_index(
+                    Local(folder),
+                    pool,
+                    progress=True,
+                    bad=bad,
+                    scanner=kind.scanner,
+                    suffix=kind.suffix,
+                )
             except DataError as error:
                 if error not in bad:  # of the folder as a whole
                     bad.append(error)

@@ -1,9 +1,8 @@
 """The folders of a split: each is indexed once, whatever is read from it."""
 
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fastload.datasets.known import MOST
 from fastload.datasets.locate import shards
@@ -29,6 +28,7 @@ class Folders:
         bad: receives the errors of shards that are left out; None: they are raised.
         together: where modalities lie side by side, see `SideBySide`.
         dates: see `fastload.SSL4EOS12`.
+        own: the layout that is being opened.
     """
 
     kind: ClassVar[Kind] = TARS
@@ -43,7 +43,9 @@ class Folders:
         bad: list[DataError] | None,
         together: str | None = None,
         dates: Dates = "mask",
+        own: str = "ssl4eo_s12",
     ) -> None:
+        self._own = own
         self.root, self.split_name, self.split = root, split, root.below(split)
         self._executor, self._progress, self._bad = executor, progress, bad
         self._beside, self._together = SideBySide(self.split, together), together
@@ -84,11 +86,14 @@ class Folders:
 
     def shards(self, modality: str) -> Store:
         """The store of a modality that has a folder of its own."""
-        return shards(self.root, self.split_name, modality)
+        return shards(self.root, self.split_name, modality, self._own)
 
     def _indexed(self, name: str, store: Store) -> tuple[Store, Index]:
         if name not in self._opened:
-            index = open_index(store, self._executor, self._progress, print, self._bad, self.kind)
+            suffix, scanner = self.kind
+            index = open_index(
+                store, self._executor, self._progress, print, self._bad, scanner, suffix
+            )
             self._opened[name] = store, index
         return self._opened[name]
 
@@ -105,30 +110,4 @@ class Folders:
         looked = ", ".join(there) or f"{self.split.place}, where no optical modality is"
         raise FileNotFoundError(
             f"{self.split.place}: there is no '{CLOUD_MASK}', looked into {looked}"
-        )
-
-
-def checked_names(modalities: Sequence[str] | str, bad_shards: Any) -> list[str]:
-    """Names of modalities as a list, after a look at them.
-
-    Raises:
-        ValueError: where they are no such list, or what is done about bad shards is unknown.
-    """
-    names = [modalities] if isinstance(modalities, str) else list(modalities)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"modalities must be a list of names, got {names!r}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"modalities must differ, got {names}")
-    if bad_shards not in ("raise", "skip"):
-        raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
-    return names
-
-
-def tell(bad: list[DataError], split: str) -> None:
-    """Warn of shards that are left out, if there are any."""
-    if bad:
-        warnings.warn(
-            f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
-            "(`bad_shards` lists them)",
-            stacklevel=3,
         )

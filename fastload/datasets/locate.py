@@ -16,16 +16,17 @@ def shards(
     root: Store,
     split: str,
     modality: str,
-    suffix: str = ".tar",
     own: str = _OWN,
+    suffix: str = ".tar",
     tree: str = _KNOWN,
 ) -> Store:
     """The store of a modality's shards in a split.
 
     Args:
-        root, split, modality: where they are.
-        suffix: of their names.
-        own: the layout that they are of, whose name is no news.
+        root: where the splits are.
+        split, modality: folders.
+        own: the layout that is being opened.
+        suffix: of the shards' names.
         tree: a sentence on how they lie.
 
     Raises:
@@ -34,13 +35,12 @@ def shards(
     within = root.below(split)
     folder = within.below(modality)
     if modality not in within.folders():
-        instead = _instead(root, split, modality, own, tree)
-        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {instead}")
+        found = _instead(root, split, modality, own, tree)
+        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {found}")
     if not folder.filenames(suffix, 1):
-        found = looks_like(root, own)
-        if own == _OWN:
-            found = _other_content(folder) or found
-        hint = f"; {found}" if found else ""
+        other = _other_content(folder) if suffix == ".tar" else None
+        other = other or looks_like(root, own)
+        hint = f"; {other}" if other else ""
         raise FileNotFoundError(
             f"{folder.place}: expected shards named *{suffix}, found none{hint}"
         )

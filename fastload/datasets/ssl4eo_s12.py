@@ -5,15 +5,17 @@ several modalities lie side by side, in ``{root}/{split}`` or in a folder there.
 dataset's card of February 2026.
 """
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Literal
+from typing import Any, Literal
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.folders import Folders, checked_names, tell
+from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.packed import DEFAULT, packed
 from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
@@ -38,7 +40,8 @@ class SSL4EOS12(Dataset):
             S2L2A, S2L1C and S2RGB that has one. One name may be given as it is.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``.
         statistics: which release's statistics the data obeys, by name; or a `Statistics` of your
-            own, or the path of a JSON file of one; see `fastload.statistics`.
+            own, or the path of a JSON file of one; see `fastload.statistics`. By default
+            "v1.1-webdataset", or what packed shards say.
         bands: names of the bands to show, in this order; for several modalities a mapping by
             modality, of which those that are not named show all. 'B4' is 'B04', 'VV' is 'vv'.
         missing: "error" refuses keys that some modality lacks, "drop" leaves them out and says so.
@@ -80,7 +83,7 @@ class SSL4EOS12(Dataset):
         split: str = "train",
         modalities: Sequence[str] | str = ("S2L1C",),
         recipe: Recipe | None = None,
-        statistics: What = "v1.1-webdataset",
+        statistics: What | None = None,
         *,
         bands: Asked = None,
         missing: Literal["error", "drop"] = "error",
@@ -94,18 +97,27 @@ class SSL4EOS12(Dataset):
         executor: Executor | None = None,
         progress: bool = True,
     ) -> None:
-        names = checked_names(modalities, bad_shards)
+        names = [modalities] if isinstance(modalities, str) else list(modalities)
+        check_names(names, bad_shards)
         check_options(missing, align)
         check_dates(dates)
-        own = found_statistics(statistics)
+        store = at(root)
+        says = packed(store.below(split))
+        own = says.chosen(statistics, recipe) if says else found_statistics(statistics or DEFAULT)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(at(root), split, executor, progress, skipped, together, dates)
+        folders = Folders(store, split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
-        tell(self.bad_shards, folders.split.place)
+        for name, source in sources.items():
+            if says:
+                says.tell(name, source)
+        tell_of(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+        # All images of a location are of the same square.
+        super().__init__(
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+        )
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
@@ -115,3 +127,33 @@ class SSL4EOS12(Dataset):
             return True  # with several modalities in them
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of tars."""
+        below = root.below(split)
+        return [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+
+
+def check_names(names: list[str], bad_shards: Any) -> None:
+    """Compare two arguments with what is expected.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"modalities must be a list of names, got {names!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"modalities must differ, got {names}")
+    if bad_shards not in ("raise", "skip"):
+        raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
+
+
+def tell_of(bad: list[DataError], split: str) -> None:
+    """Warn of shards that are left out."""
+    if bad:
+        warnings.warn(
+            f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "
+            "(`bad_shards` lists them)",
+            stacklevel=3,
+        )

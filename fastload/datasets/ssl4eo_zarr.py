@@ -13,10 +13,11 @@ import numpy as np
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.folders import Folders, checked_names, tell
+from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
 from fastload.datasets.locate import shards
+from fastload.datasets.ssl4eo_s12 import check_names, tell_of
 from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.recipe import Recipe
@@ -29,6 +30,7 @@ from fastload.storage.index import ZIPS
 from fastload.storage.scan import SUFFIX
 from fastload.storage.store import Store
 
+OWN = "ssl4eo_zarr"
 _TREE = f"expected {{root}}/{{split}}/{{modality}}/*{SUFFIX}, as the zarr files of SSL4EO-S12 v1.1"
 
 
@@ -78,18 +80,22 @@ class SSL4EOS12Zarr(Dataset):
         executor: Executor | None = None,
         progress: bool = True,
     ) -> None:
-        names = checked_names(modalities, bad_shards)
+        names = [modalities] if isinstance(modalities, str) else list(modalities)
+        check_names(names, bad_shards)
         check_options(missing, align)
         check_dates(dates)
         own = found_statistics(statistics)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = _Folders(at(root), split, executor, progress, skipped, dates=dates)
+        folders = _Folders(at(root), split, executor, progress, skipped, None, dates, OWN)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
-        tell(self.bad_shards, folders.split.place)
+        tell_of(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+        # All images of a location are of the same square.
+        super().__init__(
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+        )
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
@@ -97,6 +103,12 @@ class SSL4EOS12Zarr(Dataset):
         splits = (root.below(name) for name in root.folders()[:MOST])
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(SUFFIX, 1) for folder in folders)
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of zips."""
+        below = root.below(split)
+        return [name for name in below.folders() if below.below(name).filenames(SUFFIX, 1)]
 
 
 class ManySource(ZarrSource):
@@ -116,4 +128,4 @@ class _Folders(Folders):
 
     def shards(self, modality: str) -> Store:
         """See `Folders.shards`."""
-        return shards(self.root, self.split_name, modality, SUFFIX, "ssl4eo_zarr", _TREE)
+        return shards(self.root, self.split_name, modality, self._own, SUFFIX, _TREE)

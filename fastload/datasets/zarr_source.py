@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastload.bands import names_of, pick
 from fastload.datasets.cells import count_cells, fill_cells
-from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality
+from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality, Source
 from fastload.datasets.zarr_decode import decode_part, decode_timestamp
 from fastload.profile import Stages
 from fastload.storage.checksum import CRC_FAULT, crc32
@@ -145,6 +145,19 @@ class ZarrSource(ChunkedSource):
             spec = self.specs[number]
             counts[f"{list(spec.shape[1:])} {spec.dtype}"] += int(count)
         return ", ".join(f"{what} in {n}" for what, n in sorted(counts.items()))
+
+    def beside(self) -> dict[str, Source]:
+        """See `Source.beside`: what the bands' samples all have."""
+        if self.array != BANDS:
+            return {}
+        each = [set(specs_of(layout)) for layout in self.index.layouts]
+        names = sorted(set.intersection(*each) - {BANDS})
+        return {name: self._other(name) for name in names}
+
+    def _other(self, array: str) -> Self:
+        name = f"{self.modality.name}/{array}"
+        other = type(self)(name, self.store, self.index, self.check_crc, array)
+        return other if self.order is None else other.ordered(self.order)
 
     def spec(self, sample: int) -> ArraySpec:
         """Array header of a sample."""

@@ -207,14 +207,15 @@ class HostTarget:
         stages: Stages,
     ) -> None:
         """Render what each view shows of the decoded `timestamps`, which `pixels` holds."""
-        recipe = self.dataset.recipe
-        if request.params is None or recipe is None:
+        recipe, drawn = self.dataset.recipe, request.parts[name].params
+        if drawn is None or recipe is None:
             return
         start = perf_counter()
-        kept, scaling = request.keep[name], self.dataset.scalings[name]
+        kept = request.keep[name]
+        scaling = self.dataset.scaling_of(name, int(request.samples[slot]))
         nodata = self.dataset.modalities[name].fill_value
         for v, view in enumerate(recipe.views):
-            params = request.params[slot, v]
+            params = drawn[slot, v]
             t = int(params["timestamp"])
             out = outs.views[v]
             planes = out.view(np.uint16) if recipe.dtype != "float32" else out

@@ -12,8 +12,13 @@ import numpy as np
 from fastload.storage.formats.zarr import MAX_CHUNKS, ArraySpec
 
 BANDS, CLOUD_MASK = "bands", "cloud_mask"
+CLOUD_SHARE = "cloud_share"
+"""Share of cloudy pixels of each timestamp, where samples say it beside a mask, or without one."""
+OURS, KEY = "fastload", "key"
+"""Attributes of a group that this package writes, and among them the sample's key, where a member
+cannot be called so."""
 _SMALL = ("band", "time", "center_lon", "center_lat")
-_MOST_ITEM = 4096
+MOST_ITEM = 4096
 """Bytes of an entry of a further column."""
 
 CHUNK = np.dtype(
@@ -49,6 +54,16 @@ class Group:
     def timestamps(self) -> int:
         """T."""
         return timestamps_of(self.images[BANDS])
+
+    @property
+    def key(self) -> str | None:
+        """The sample's key as the group itself says it; None where the member's name does."""
+        attributes = self.metadata.get(".zattrs")
+        ours = attributes.get(OURS) if isinstance(attributes, dict) else None
+        key = ours.get(KEY) if isinstance(ours, dict) else None
+        if key is not None and not isinstance(key, str):
+            raise ValueError(f"the attribute {OURS}.{KEY} must be a text, got {key!r}")
+        return key
 
     @cached_property
     def expected(self) -> frozenset[str]:
@@ -137,7 +152,7 @@ def is_image(spec: ArraySpec, bands: ArraySpec) -> bool:
 def _is_column(spec: ArraySpec, T: int) -> bool:
     return (
         spec.dtype.kind in "biufUSO"
-        and spec.dtype.itemsize <= _MOST_ITEM
+        and spec.dtype.itemsize <= MOST_ITEM
         and len(spec.shape) < 2
         and spec.shape in ((), (1,), (T,))
     )

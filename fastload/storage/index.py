@@ -32,15 +32,15 @@ from fastload.storage.store import Stat, Store
 __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
 
 _SAVE_EVERY_S = 60.0
-Scan = Callable[[Store, str, int], list[Sample]]
+Scanner = Callable[[Store, str, int], list[Sample]]
+"""What a shard holds, by store, name and size; it raises `DataError` where it is damaged."""
 
 
 class Kind(NamedTuple):
-    """A kind of shards: how their names end, and what finds the samples in one of so many bytes.
-    The function is one of a module, so that processes know it."""
+    """A kind of shards: how their names end, and what says what one holds."""
 
     suffix: str
-    scan: Scan
+    scanner: Scanner
 
 
 TARS = Kind(".tar", scan)
@@ -54,7 +54,8 @@ def open_index(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
     bad: list[DataError] | None = None,
-    kind: Kind = TARS,
+    scanner: Scanner = scan,
+    suffix: str = ".tar",
 ) -> Index:
     """Load the index of a store of shards, after scanning those that it lacks.
 
@@ -68,13 +69,14 @@ def open_index(
         say: called with a sentence if a scan is needed.
         bad: receives the errors of shards that cannot be indexed, which are left out; None: the
             first one is raised.
-        kind: of the shards.
+        scanner: reads what a shard holds; a function that pickles by name.
+        suffix: how the shards' names end.
 
     Raises:
         FileNotFoundError: where there is no such store or no shard in it.
         DataError: names the damaged shard; also where all are.
     """
-    tars = _shards(store, kind)
+    tars = _shards(store, suffix)
     places = Places(store)
     for path in places.all:
         index = _load_if_sound(path, places)
@@ -87,16 +89,16 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad, kind)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner)
         return found if found is index else places.keep(found)
 
 
-def _shards(store: Store, kind: Kind) -> dict[str, Stat]:
+def _shards(store: Store, suffix: str) -> dict[str, Stat]:
     """The shards; what macOS leaves beside a file is none."""
-    listed = store.list(kind.suffix).items()
+    listed = store.list(suffix).items()
     shards = {name: stat for name, stat in listed if not name.startswith(TWIN)}
     if not shards:
-        raise FileNotFoundError(f"{store.place}: expected shards named *{kind.suffix}, found none")
+        raise FileNotFoundError(f"{store.place}: expected shards named *{suffix}, found none")
     return shards
 
 
@@ -128,7 +130,7 @@ def _update(
     executor: Executor | None,
     progress: bool,
     bad: list[DataError] | None,
-    kind: Kind,
+    scanner: Scanner,
 ) -> Index:
     """Scan what is stale; save now and then, so that an interruption loses little. The old index
     itself where nothing came of that."""
@@ -141,10 +143,10 @@ def _update(
         results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
             _scan_or_error,
+            repeat(scanner),
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
-            repeat(kind.scan),
         )
         bar = tqdm(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
@@ -172,9 +174,11 @@ def _update(
     return index
 
 
-def _scan_or_error(store: Store, name: str, size: int, scan_one: Scan) -> list[Sample] | DataError:
+def _scan_or_error(
+    scanner: Scanner, store: Store, name: str, size: int
+) -> list[Sample] | DataError:
     try:
-        return scan_one(store, name, size)
+        return scanner(store, name, size)
     except DataError as error:
         return error
 

@@ -21,6 +21,7 @@ from fastload.storage.group import (
     BANDS,
     CHUNK,
     CLOUD_MASK,
+    CLOUD_SHARE,
     Group,
     band_names,
     group_of,
@@ -103,19 +104,23 @@ def _read(member: Member, group: Group) -> Sample:
     images = group.images.items()
     chunks = np.concatenate([places(member, spec.chunk_names(n), spec) for n, spec in images])
     check_size(group.images.values(), int(chunks["stored"].sum(dtype=np.int64)))
+    extra = {
+        name: plain(whole(member, name, spec))
+        for name, spec in group.columns.items()
+        if is_there(member, name, spec)
+    }
+    cloud = _told_share(extra, T)
+    if cloud is None:
+        cloud = cloud_share(None if mask is None else whole(member, CLOUD_MASK, mask), T)
     return Sample(
-        posixpath.basename(member.name).removesuffix(SUFFIX),
+        group.key or posixpath.basename(member.name).removesuffix(SUFFIX),
         group.layout(tuple(map(str, names))),
         _place(member, group, small, "center_lon"),
         _place(member, group, small, "center_lat"),
         _time(small.get("time"), group, T),
-        cloud_share(None if mask is None else whole(member, CLOUD_MASK, mask), T),
+        cloud,
         chunks,
-        {
-            name: plain(whole(member, name, spec))
-            for name, spec in group.columns.items()
-            if is_there(member, name, spec)
-        },
+        extra,
     )
 
 
@@ -219,6 +224,14 @@ def _time(time: NDArray[Any] | None, group: Group, T: int) -> NDArray[np.int64]:
     if not isinstance(group.attributes, dict):
         raise ValueError(f"the attributes of time must be a dict, got {group.attributes!r}")
     return to_ns(time, group.attributes, group.small["time"].fill_value)
+
+
+def _told_share(extra: dict[str, NDArray[Any]], T: int) -> NDArray[np.float32] | None:
+    """The share that the group itself says, taken out of its columns; None where it does not."""
+    share = extra.get(CLOUD_SHARE)
+    if share is None or share.size != T or share.dtype.kind != "f":
+        return None
+    return np.asarray(extra.pop(CLOUD_SHARE).reshape(T), np.float32)
 
 
 def cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:

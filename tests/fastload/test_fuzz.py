@@ -10,7 +10,7 @@ from tests.fastload import fuzz
 from tests.fastload.faulty import child, tell
 
 COUNTS = {"codecs": 1500, "directories": 1500, "many": 120}
-LONG = {"codecs": 120_000, "directories": 120_000, "many": 30_000}
+LONG = {"codecs": 120_000, "directories": 120_000, "many": 10_000}
 SPARE = 2**30
 """Bytes of address space that a child may take on."""
 
