@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastload.storage.errors import DataError, NotAShardError
 from fastload.storage.formats.tar import TWIN
-from fastload.storage.index import open_index
+from fastload.storage.index import TARS, ZIPS, Kind, open_index
 from fastload.storage.store import Local
 
 HELP = "build or refresh the index of every folder of shards below ROOT"
@@ -23,18 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Index every folder that holds tars; processes scan them in parallel. Tars that are no shards
-    are named and passed over; damaged ones are named, and make the outcome 1."""
-    folders = sorted(_folders(args.root.expanduser()))
+    """Index every folder that holds tars, or zarr files of many samples; processes scan them in
+    parallel. What is no shard is named and passed over; damaged shards are named, and make the
+    outcome 1."""
+    folders = sorted(_folders(args.root.expanduser()), key=lambda found: found[0])
     if not folders:
         raise FileNotFoundError(f"{args.root}: expected shards named *.tar below it, found none")
     spawn = multiprocessing.get_context("spawn")
     bad: list[DataError] = []
     indexed = 0
     with ProcessPoolExecutor(args.workers, mp_context=spawn) as pool:
-        for folder in folders:
+        for folder, kind in folders:
             try:
-                index = open_index(Local(folder), pool, progress=True, bad=bad)
+                index = open_index(
+                    Local(folder),
+                    pool,
+                    progress=True,
+                    bad=bad,
+                    scanner=kind.scanner,
+                    suffix=kind.suffix,
+                )
             except DataError as error:
                 if error not in bad:  # of the folder as a whole
                     bad.append(error)
@@ -49,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if damaged or not indexed else 0
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Folders that hold tars, through links, each once."""
+def _folders(root: Path) -> Iterator[tuple[Path, Kind]]:
+    """Folders that hold shards and of which kind, through links, each once."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(root, followlinks=True):
         stat = os.stat(place)
@@ -59,5 +67,8 @@ def _folders(root: Path) -> Iterator[Path]:
             continue
         seen.add((stat.st_dev, stat.st_ino))
         folders.sort()
-        if any(name.endswith(".tar") and not name.startswith(TWIN) for name in files):
-            yield Path(place)
+        names = [name for name in files if not name.startswith(TWIN)]
+        for kind in (TARS, ZIPS):
+            if any(name.endswith(kind.suffix) for name in names):
+                yield Path(place), kind
+                break

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import ClassVar
 
 from fastload.datasets.known import MOST
 from fastload.datasets.locate import shards
@@ -10,7 +11,7 @@ from fastload.datasets.unlike_dates import Dates, settled
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import BANDS, CLOUD_MASK, specs_of
-from fastload.storage.index import Index, open_index
+from fastload.storage.index import TARS, Index, Kind, open_index
 from fastload.storage.index_part import modalities, part_of
 from fastload.storage.store import Store
 
@@ -30,6 +31,9 @@ class Folders:
         own: the layout that is being opened.
     """
 
+    kind: ClassVar[Kind] = TARS
+    made: ClassVar[type[ZarrSource]] = ZarrSource
+
     def __init__(
         self,
         root: Store,
@@ -42,7 +46,7 @@ class Folders:
         own: str = "ssl4eo_s12",
     ) -> None:
         self._own = own
-        self._root, self._split, self.split = root, split, root.below(split)
+        self.root, self.split_name, self.split = root, split, root.below(split)
         self._executor, self._progress, self._bad = executor, progress, bad
         self._beside, self._together = SideBySide(self.split, together), together
         self._dates: Dates = dates
@@ -63,7 +67,7 @@ class Folders:
             folder, array = self._with_mask(names), CLOUD_MASK
         store, index = self._open(folder)
         try:
-            source = ZarrSource(name, store, index, check_crc, array or BANDS, bands)
+            source = self.made(name, store, index, check_crc, array or BANDS, bands)
         except DataError as error:
             found = modalities(index.key)
             if index.ending or not 1 < len(found) < MOST:
@@ -76,13 +80,20 @@ class Folders:
         own = self._together is None and modality in self.split.folders()
         folder = None if own else self._together or self._beside.holds(modality)
         if folder is None:
-            return self._indexed(modality, shards(self._root, self._split, modality, self._own))
+            return self._indexed(modality, self.shards(modality))
         store, index = self._indexed(f"./{folder}", self._beside.store(folder))
         return store, part_of(index, modality, store.place)
 
+    def shards(self, modality: str) -> Store:
+        """The store of a modality that has a folder of its own."""
+        return shards(self.root, self.split_name, modality, self._own)
+
     def _indexed(self, name: str, store: Store) -> tuple[Store, Index]:
         if name not in self._opened:
-            index = open_index(store, self._executor, self._progress, print, self._bad)
+            suffix, scanner = self.kind
+            index = open_index(
+                store, self._executor, self._progress, print, self._bad, scanner, suffix
+            )
             self._opened[name] = store, index
         return self._opened[name]
 

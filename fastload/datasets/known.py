@@ -13,6 +13,7 @@ LAYOUTS = {
     "terramesh": "fastload.datasets.terramesh:TerraMesh",
     "bigearthnet": "fastload.datasets.bigearthnet:BigEarthNet",
     "eurosat": "fastload.datasets.eurosat:EuroSAT",
+    "ssl4eo_zarr": "fastload.datasets.ssl4eo_zarr:SSL4EOS12Zarr",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
     "ssl4eo_v10": "fastload.datasets.ssl4eo_v10:SSL4EOS12V10",
     "seco": "fastload.datasets.seco:SeCo",

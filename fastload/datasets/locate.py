@@ -7,17 +7,27 @@ from difflib import get_close_matches
 from fastload.datasets.known import looks_like
 from fastload.storage.store import Store
 
+_OWN = "ssl4eo_s12"
 _MOST_NAMED, _MOST_LOOKED_AT = 12, 1000
 _KNOWN = "expected {root}/{split}/{modality}/*.tar, as SSL4EO-S12 v1.1 is published for WebDataset"
 
 
-def shards(root: Store, split: str, modality: str, own: str = "ssl4eo_s12") -> Store:
+def shards(
+    root: Store,
+    split: str,
+    modality: str,
+    own: str = _OWN,
+    suffix: str = ".tar",
+    tree: str = _KNOWN,
+) -> Store:
     """The store of a modality's shards in a split.
 
     Args:
         root: where the splits are.
         split, modality: folders.
         own: the layout that is being opened.
+        suffix: of the shards' names.
+        tree: a sentence on how they lie.
 
     Raises:
         FileNotFoundError: says what is there instead.
@@ -25,16 +35,19 @@ def shards(root: Store, split: str, modality: str, own: str = "ssl4eo_s12") -> S
     within = root.below(split)
     folder = within.below(modality)
     if modality not in within.folders():
-        there = _instead(root, split, modality, own)
-        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {there}")
-    if not folder.filenames(".tar", 1):
-        found = _other_content(folder) or looks_like(root, own)
-        hint = f"; {found}" if found else ""
-        raise FileNotFoundError(f"{folder.place}: expected shards named *.tar, found none{hint}")
+        found = _instead(root, split, modality, own, tree)
+        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {found}")
+    if not folder.filenames(suffix, 1):
+        other = _other_content(folder) if suffix == ".tar" else None
+        other = other or looks_like(root, own)
+        hint = f"; {other}" if other else ""
+        raise FileNotFoundError(
+            f"{folder.place}: expected shards named *{suffix}, found none{hint}"
+        )
     return folder
 
 
-def _instead(root: Store, split: str, modality: str, own: str) -> str:
+def _instead(root: Store, split: str, modality: str, own: str, tree: str) -> str:
     """What lies where a folder of shards should."""
     within = root.below(split)
     if split in root.folders():
@@ -46,13 +59,13 @@ def _instead(root: Store, split: str, modality: str, own: str) -> str:
     there = root.folders()
     if not there and not root.filenames("", 1):
         return f"there is no folder {root.place}"
-    if (tree := looks_like(root, own)) is not None:
-        return tree
+    if (other := looks_like(root, own)) is not None:
+        return other
     if modality in there:
         parent, _, name = root.place.rstrip("/").rpartition("/")
         meant = f"give root={parent!r} and split={name!r}"
         return f"{root.place} holds modalities, as the folder of a split does: {meant}"
-    return f"{root.place} holds {_list(there)}; {_KNOWN}"
+    return f"{root.place} holds {_list(there)}; {tree}"
 
 
 def _other_content(folder: Store) -> str | None:

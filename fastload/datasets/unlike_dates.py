@@ -57,8 +57,8 @@ def left_out(joined: Joined, dates: Dates) -> Joined:
         )
     some = np.flatnonzero(kept)
     print(f"{len(kept) - len(some)} samples dropped: they have other numbers of dates than most")
-    rows = {n: some if taken is None else taken[some] for n, taken in joined.rows.items()}
-    return Joined(joined.sources, rows, {n: c[some] for n, c in joined.extras.items()})
+    left = {n: some if taken is None else taken[some] for n, taken in joined.rows.items()}
+    return Joined(joined.sources, left, {n: c[some] for n, c in joined.extras.items()})
 
 
 def _count(joined: Joined) -> int:

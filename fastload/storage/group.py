@@ -95,7 +95,7 @@ def group_of(headers: bytes) -> Group:
     small = {name: _spec(metadata, name) for name in _SMALL if name in names}
     for name in sorted(set(names) - {BANDS, *_SMALL}):
         spec = _spec(metadata, name) if name == CLOUD_MASK else _spec_or_none(metadata, name)
-        if spec is not None and _is_image(spec, bands):
+        if spec is not None and is_image(spec, bands):
             images[name] = spec
         elif spec is not None and _is_column(spec, timestamps_of(bands)):
             columns[name] = spec
@@ -139,7 +139,8 @@ def _spec_or_none(metadata: Mapping[str, Any], name: str) -> ArraySpec | None:
         return None
 
 
-def _is_image(spec: ArraySpec, bands: ArraySpec) -> bool:
+def is_image(spec: ArraySpec, bands: ArraySpec) -> bool:
+    """Whether an array's chunks are indexed, beside these bands."""
     shape = spec.shape
     if spec.dtype.kind not in "biuf" or 0 in shape:
         return False
@@ -160,9 +161,11 @@ def _is_column(spec: ArraySpec, T: int) -> bool:
 @lru_cache(512)
 def specs_of(layout: str) -> dict[str, ArraySpec]:
     """Array headers of a layout, in the order in which their chunks are indexed."""
-    arrays = json.loads(layout)["arrays"]
+    said = json.loads(layout)
+    arrays, inside = said["arrays"], said.get("inside", {})
     names = [BANDS, *sorted(set(arrays) - {BANDS})]
-    return {name: ArraySpec.parse(arrays[name]) for name in names}
+    specs = {name: ArraySpec.parse(arrays[name]) for name in names}
+    return {n: s.within(*inside[n]) if n in inside else s for n, s in specs.items()}
 
 
 def images_of(layout: str) -> dict[str, ArraySpec]:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import copy
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,27 @@ from fastload.storage.formats.tar import TWIN
 from fastload.storage.index_file import Index, Shard, load, save
 from fastload.storage.index_place import FILE, Places
 from fastload.storage.lock import locked
-from fastload.storage.scan import CHUNK, NO_TIME, Sample, scan
+from fastload.storage.scan import CHUNK, NO_TIME, SUFFIX, Sample, scan
+from fastload.storage.scan_zip import scan_zip
 from fastload.storage.store import Stat, Store
 
 __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "save"]
 
 _SAVE_EVERY_S = 60.0
-
 Scanner = Callable[[Store, str, int], list[Sample]]
-"""What a tar holds, by store, name and size; it raises `DataError` where it is damaged."""
+"""What a shard holds, by store, name and size; it raises `DataError` where it is damaged."""
+
+
+class Kind(NamedTuple):
+    """A kind of shards: how their names end, and what says what one holds."""
+
+    suffix: str
+    scanner: Scanner
+
+
+TARS = Kind(".tar", scan)
+ZIPS = Kind(SUFFIX, scan_zip)
+"""Tars of samples, and zips that are groups of many samples."""
 
 
 def open_index(
@@ -43,8 +55,9 @@ def open_index(
     say: Callable[[str], None] | None = None,
     bad: list[DataError] | None = None,
     scanner: Scanner = scan,
+    suffix: str = ".tar",
 ) -> Index:
-    """Load the index of a store of tars, after scanning those that it lacks.
+    """Load the index of a store of shards, after scanning those that it lacks.
 
     It is kept beside the tars, else in the cache, else in memory alone; where it is not kept beside
     them a warning says so, once. Of several processes one scans, as far as the place knows locks.
@@ -56,13 +69,14 @@ def open_index(
         say: called with a sentence if a scan is needed.
         bad: receives the errors of shards that cannot be indexed, which are left out; None: the
             first one is raised.
-        scanner: reads what a tar holds; a function that pickles by name.
+        scanner: reads what a shard holds; a function that pickles by name.
+        suffix: how the shards' names end.
 
     Raises:
-        FileNotFoundError: where there is no such store or no tar in it.
+        FileNotFoundError: where there is no such store or no shard in it.
         DataError: names the damaged shard; also where all are.
     """
-    tars = _tars(store)
+    tars = _shards(store, suffix)
     places = Places(store)
     for path in places.all:
         index = _load_if_sound(path, places)
@@ -79,12 +93,13 @@ def open_index(
         return found if found is index else places.keep(found)
 
 
-def _tars(store: Store) -> dict[str, Stat]:
+def _shards(store: Store, suffix: str) -> dict[str, Stat]:
     """The shards; what macOS leaves beside a file is none."""
-    tars = {n: stat for n, stat in store.list(".tar").items() if not n.startswith(TWIN)}
-    if not tars:
-        raise FileNotFoundError(f"{store.place}: expected shards named *.tar, found none")
-    return tars
+    listed = store.list(suffix).items()
+    shards = {name: stat for name, stat in listed if not name.startswith(TWIN)}
+    if not shards:
+        raise FileNotFoundError(f"{store.place}: expected shards named *{suffix}, found none")
+    return shards
 
 
 def _load_if_sound(path: Path, places: "Places") -> Index | None:
@@ -171,6 +186,7 @@ def _scan_or_error(
 def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
     """The index of one tar."""
     layouts = sorted({s.layout for s in samples})
+    number = {layout: i for i, layout in enumerate(layouts)}
     T = max((len(s.time) for s in samples), default=0)
     times = np.full((len(samples), T), NO_TIME, np.int64)
     cloud = np.full((len(samples), T), np.nan, np.float32)
@@ -184,7 +200,7 @@ def part(name: str, stat: Stat, samples: list[Sample]) -> Index:
         layouts,
         np.array([s.key.encode() for s in samples], np.bytes_),
         np.zeros(len(samples), np.uint32),
-        np.array([layouts.index(s.layout) for s in samples], np.uint32),
+        np.array([number[s.layout] for s in samples], np.uint32),
         np.cumsum([0, *counts])[: len(samples)].astype(np.int64),
         np.array([s.lon for s in samples], np.float64),
         np.array([s.lat for s in samples], np.float64),

@@ -1,4 +1,4 @@
-"""One `{key}.zarr.zip` inside a tar: its directory, and the content of its small members."""
+"""One zip, such as a `{key}.zarr.zip` in a tar: its directory, and its small members' content."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ _DEFLATED_MORE = 2**20
 
 @dataclass
 class Member:
-    """A member of a tar: `size` bytes at `start`."""
+    """A member of a tar: `size` bytes at `start`; or, without a name, a zip of its own."""
 
     store: Store
     shard: str
@@ -35,7 +35,7 @@ class Member:
 
     def error(self, reason: str, offset: int = -1, inner: str = "") -> DataError:
         """The error of this member, or of one inside it."""
-        name = f"{self.name}/{inner}" if inner else self.name
+        name = "/".join(part for part in (self.name, inner) if part)
         return DataError(
             self.store.path(self.shard), name, self.start if offset < 0 else offset, reason
         )

@@ -4,7 +4,7 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,9 @@ SLACK, RATIO = 2**28, 1000
 is stored of it."""
 
 _HEADERS = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_ATTRIBUTES = ("time/.zattrs", "time_/.zattrs")
 _CHUNK_NAME = re.compile(r"/\d+([./]\d+)*$")
-_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
            SystemError)  # fmt: skip
 """What headers that make no sense may raise, in this package or in those that it calls."""
 
@@ -81,7 +82,7 @@ def scan(store: Store, shard: str, size: int) -> list[Sample]:
 def _sample(member: Member) -> Sample:
     try:
         return _read(member, _open(member))
-    except _FAULTS as error:
+    except FAULTS as error:
         reason = str(error) if isinstance(error, ValueError) else f"makes no sense ({error!r})"
         raise member.error(reason) from error
 
@@ -89,27 +90,28 @@ def _sample(member: Member) -> Sample:
 def _open(member: Member) -> Group:
     """The headers of a sample, after a look at its names."""
     found = member.open()
-    group = group_of(_headers(member))
-    if found.repeats or _doubtful(member, group):
+    group = group_of(headers(member))
+    if found.repeats or doubtful(member, group.expected, group.others):
         check_names(member.read, found.headers)
     return group
 
 
 def _read(member: Member, group: Group) -> Sample:
     T = group.timestamps
-    small = {n: _whole(member, n, spec) for n, spec in group.small.items()}
+    small = {n: whole(member, n, spec) for n, spec in group.small.items()}
     mask = group.images.get(CLOUD_MASK)
     names = small["band"].ravel().astype(str) if "band" in small else ()
-    chunks = np.concatenate([_places(member, n, spec) for n, spec in group.images.items()])
-    _check_size(group.images.values(), int(chunks["stored"].sum(dtype=np.int64)))
+    images = group.images.items()
+    chunks = np.concatenate([places(member, spec.chunk_names(n), spec) for n, spec in images])
+    check_size(group.images.values(), int(chunks["stored"].sum(dtype=np.int64)))
     extra = {
-        name: plain(_whole(member, name, spec))
+        name: plain(whole(member, name, spec))
         for name, spec in group.columns.items()
-        if _is_there(member, name, spec)
+        if is_there(member, name, spec)
     }
     cloud = _told_share(extra, T)
     if cloud is None:
-        cloud = cloud_share(None if mask is None else _whole(member, CLOUD_MASK, mask), T)
+        cloud = cloud_share(None if mask is None else whole(member, CLOUD_MASK, mask), T)
     return Sample(
         group.key or posixpath.basename(member.name).removesuffix(SUFFIX),
         group.layout(tuple(map(str, names))),
@@ -122,24 +124,23 @@ def _read(member: Member, group: Group) -> Sample:
     )
 
 
-def _doubtful(member: Member, group: Group) -> bool:
+def doubtful(member: Member, expected: frozenset[str], others: frozenset[str]) -> bool:
     """Whether a chunk is absent or a member unknown: then a name may be damaged.
 
     A chunk whose name was damaged would otherwise be taken for one that is all fill value.
     """
     found = {n for n in member.entries if n.rpartition("/")[2] not in _HEADERS}
-    return bool(group.expected - found) or any(
-        n.partition("/")[0] not in group.others or not _CHUNK_NAME.search(n)
-        for n in found - group.expected
+    return bool(expected - found) or any(
+        n.partition("/")[0] not in others or not _CHUNK_NAME.search(n) for n in found - expected
     )
 
 
-def _headers(member: Member) -> bytes:
+def headers(member: Member) -> bytes:
     """All headers that are needed as one JSON text: the consolidated one, or gathered."""
     data = member.get(".zmetadata", MOST_HEADERS)
     if data is not None:
         return data
-    names = [n for n in member.entries if n.endswith(".zarray") or n == "time/.zattrs"]
+    names = [n for n in member.entries if n.endswith(".zarray") or n in _ATTRIBUTES]
     if not names and any(n.rpartition("/")[2] == "zarr.json" for n in member.entries):
         raise ValueError("is of zarr format 3, expected format 2 as zarr 2.18 writes it")
     if sum(member.entries[n].size for n in names) > MOST_HEADERS:
@@ -148,9 +149,8 @@ def _headers(member: Member) -> bytes:
     return json.dumps({"metadata": found}).encode()
 
 
-def _places(member: Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
-    """Where the chunks of an array lie."""
-    names = spec.chunk_names(array)
+def places(member: Member, names: Sequence[str], spec: ArraySpec) -> NDArray[np.void]:
+    """Where the chunks of an array lie, by their names."""
     rows = np.zeros(len(names), CHUNK)
     most = spec.most_stored
     for i, name in enumerate(names):
@@ -168,7 +168,7 @@ def _places(member: Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
     return rows
 
 
-def _check_size(specs: Iterable[ArraySpec], stored: int) -> None:
+def check_size(specs: Iterable[ArraySpec], stored: int) -> None:
     """Refuse headers that promise far more than what is stored can be."""
     promised = sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs)
     if promised > SLACK and promised > RATIO * stored:
@@ -178,23 +178,26 @@ def _check_size(specs: Iterable[ArraySpec], stored: int) -> None:
         )
 
 
-def _is_there(member: Member, name: str, spec: ArraySpec) -> bool:
+def is_there(member: Member, name: str, spec: ArraySpec) -> bool:
     """Whether any chunk of an array was written."""
     return any(chunk in member.entries for chunk in spec.chunk_names(name))
 
 
-def _whole(member: Member, name: str, spec: ArraySpec) -> NDArray[Any]:
-    """A small array, all of it."""
+def whole(
+    member: Member, name: str, spec: ArraySpec, names: Sequence[str] | None = None
+) -> NDArray[Any]:
+    """A small array, all of it; its chunks are called as its header has it, or by `names`."""
     if max(math.prod(spec.shape) * spec.dtype.itemsize, spec.chunk_bytes) > MOST_SMALL:
         raise member.error(f"array '{name}' {spec.shape} exceeds {MOST_SMALL} bytes")
     out = np.full(spec.shape, spec.fill_value, spec.dtype)
-    for index, chunk in zip(np.ndindex(spec.grid), spec.chunk_names(name), strict=True):
+    names = spec.chunk_names(name) if names is None else names
+    for index, chunk in zip(np.ndindex(spec.grid), names, strict=True):
         data = member.get(chunk, spec.most_stored)
         if data is None:
             continue
         try:
             place_chunk(spec, index, data, out)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise member.error(str(error), inner=chunk) from error
     return out
 
@@ -206,7 +209,7 @@ def _place(member: Member, group: Group, small: Mapping[str, NDArray[Any]], name
     value = small[name]
     if value.size != 1:
         raise ValueError(f"{name} must be one number, got shape {value.shape}")
-    if not _is_there(member, name, group.small[name]):
+    if not is_there(member, name, group.small[name]):
         return float("nan")
     return float(value.ravel()[0])
 

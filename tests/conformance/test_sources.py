@@ -10,10 +10,11 @@ from numcodecs import Zstd
 from fastload import SSL4EOS12
 from fastload.datasets import LAYOUTS
 from fastload.datasets.source import FRAME, OTHER
+from fastload.datasets.ssl4eo_zarr import SSL4EOS12Zarr
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.engines import imported
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
-from tests.fastload import shardmaker
+from tests.fastload import shardmaker, zarrfiles
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 4
@@ -41,6 +42,7 @@ class TestZarr(ChunkedSourceTests):
 
     bands: tuple[str, ...] | None = None
     """Those that are shown."""
+    bad = BAD
 
     def open(self, root: Path) -> ZarrSource:
         source = SSL4EOS12(root, bands=self.bands, progress=False).sources["S2L1C"]
@@ -60,13 +62,13 @@ class TestZarr(ChunkedSourceTests):
         root = self.write(tmp_path)
         source = self.open(root)
         wanted = np.ones((1, source.modality.timestamps), bool)
-        rows = source.chunks(np.array([BAD]), wanted).rows
+        rows = source.chunks(np.array([self.bad]), wanted).rows
         row = rows[rows["stored"] > 0][0]
         path = Path(source.store.path(source.files[row["file"]]))
         data = bytearray(path.read_bytes())
         data[row["offset"] + row["stored"] // 2] ^= 0x10
         path.write_bytes(data)
-        return Damaged(source, BAD, int(row["timestamp"]))
+        return Damaged(source, self.bad, int(row["timestamp"]))
 
 
 class TestZarrGrid(TestZarr):
@@ -195,8 +197,64 @@ class TestZarrPlanes(TestZarr):
         return source
 
 
+class TestZarrFewerDates(TestZarr):
+    """Samples that differ in their number of dates, in chunks of one or of several."""
+
+    frames = None
+    DATES = (3, 4, 1, 4, 2, 4)
+
+    def options(self, number: int) -> dict[str, Any]:
+        return ({}, {"chunks": (3, 3, 24, 10)})[number // 3]
+
+    def values(self, number: int) -> Pixels:
+        return super().values(number)[: self.DATES[number]]
+
+    def expected(self) -> Pixels:
+        return np.stack([
+            np.pad(self.values(int(key)), ((0, 4 - self.DATES[int(key)]), *((0, 0),) * 3))
+            for key in shardmaker.KEYS
+        ])  # fmt: skip
+
+    def damaged(self, tmp_path: Path) -> Damaged:
+        root = self.write(tmp_path)
+        source = self.open(root)
+        (row,) = source.chunks(np.array([1]), np.array([[False, True, False, False]])).rows
+        path = Path(source.store.path(source.files[row["file"]]))
+        data = bytearray(path.read_bytes())
+        data[row["offset"] + row["stored"] // 2] ^= 0x10
+        path.write_bytes(data)
+        return Damaged(source, 1, 1)
+
+
+class TestMany(TestZarr):
+    """Samples that lie together in zips; each chunk is one timestamp of one of them."""
+
+    chunks: tuple[int, ...] = (1, 1, 2, 16, 18)
+
+    def write(self, root: Path) -> Path:
+        return zarrfiles.write(root, chunks=self.chunks)
+
+    def open(self, root: Path) -> ZarrSource:
+        opened = SSL4EOS12Zarr(root, modalities="S2L2A", bands=self.bands, progress=False)
+        source = opened.sources["S2L2A"]
+        assert isinstance(source, ZarrSource)
+        return source
+
+    def expected(self) -> Pixels:
+        return zarrfiles.pixels("S2L2A", range(len(zarrfiles.IDS)))
+
+
+class TestManySharedChunks(TestMany):
+    """A chunk holds several samples and dates, and a part of a plane."""
+
+    frames = OTHER
+    chunks = (2, 3, 1, 7, 18)
+    bad = 2  # which is alone in the last chunk of its file
+
+
 SUITES = {
     "ssl4eo_s12",
+    "ssl4eo_zarr",
     "ssl4eo_v10",
     "seco",
     "copernicus",

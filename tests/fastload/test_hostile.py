@@ -6,6 +6,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def changed(headers: Any, rng: random.Random) -> Any:
         if rng.random() < 0.15 and isinstance(inside, dict):
             del inside[last]
         else:
-            inside[last] = rng.choice(HOSTILE)
+            inside[last] = deepcopy(rng.choice(HOSTILE))
     return out
 
 
