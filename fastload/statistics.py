@@ -2,7 +2,9 @@
 
 The two v1.1 releases of SSL4EO-S12 differ by exactly 1000 DN in every Sentinel-2 band: the one of
 zarr chunk files carries the offset of ESA's processing baseline 04.00, the one of WebDataset tars
-does not. Sources: the statistics in the v1.0 and v1.1 repositories' loaders.
+does not. Sources: the statistics in the v1.0 and v1.1 repositories' loaders. TerraMesh carries the
+offset in some samples and not in others, see `fastload.datasets.terramesh`; its set says 0, as the
+later version of its paper does.
 """
 
 import os
@@ -183,6 +185,31 @@ _CFM_STD = {
     "s5p_co": (1.0,), "s5p_no2": (1.0,), "s5p_o3": (1.0,), "s5p_so2": (1.0,),
     "dem": (10000.0,),
 }
+# Source: `statistics` in terramesh.py, the reading code that is published with the data set; its
+# terramesh_statistics.yaml has the same. TerraMind itself was trained with slightly other numbers
+# (S2L2A B01 1390.458 / 2106.761, DEM 670.665 / 951.272), those of terratorch's terramind_register.
+_TERRAMESH_MEAN = {
+    "S2L1C": (2357.090, 2137.398, 2018.799, 2082.998, 2295.663, 2854.548, 3122.860, 3040.571,
+              3306.491, 1473.849, 506.072, 2472.840, 1838.943),
+    "S2L2A": (1390.461, 1503.332, 1718.211, 1853.926, 2199.116, 2779.989, 2987.025, 3083.248,
+              3132.235, 3162.989, 2424.902, 1857.665),
+    "S2RGB": (110.349, 99.507, 75.843),
+    "S1GRD": (-12.577, -20.265),
+    "S1RTC": (-10.93, -17.329),
+    "NDVI": (0.327,),
+    "DEM": (651.663,),
+}
+_TERRAMESH_STD = {
+    "S2L1C": (1673.639, 1722.641, 1602.205, 1873.138, 1866.055, 1779.839, 1776.496, 1724.114,
+              1771.041, 1079.786, 512.404, 1340.879, 1172.435),
+    "S2L2A": (2131.157, 2163.666, 2059.311, 2152.477, 2105.179, 1912.773, 1842.326, 1893.568,
+              1775.656, 1814.907, 1436.282, 1336.155),
+    "S2RGB": (69.905, 53.708, 53.378),
+    "S1GRD": (5.179, 5.872),
+    "S1RTC": (4.391, 4.459),
+    "NDVI": (0.322,),
+    "DEM": (928.168,),
+}
 # fmt: on
 
 
@@ -193,15 +220,24 @@ def _without_offset(mean: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[fl
     }
 
 
+def _same(number: float, of: Numbers) -> Numbers:
+    """One number for all bands."""
+    return {m: (number,) * len(v) for m, v in of.items()}
+
+
 STATISTICS = {
     s.name: s
     for s in (
         Statistics("v1.0", 0.0, _V10_MEAN, _V10_STD),
+        # The 8-bit release: mean - 2 std to mean + 2 std, clipped, as 0 to 255. Clipping apart,
+        # that makes these numbers of every band's.
+        Statistics("v1.0-8bit", 0.0, _same(127.5, _V10_MEAN), _same(255 / 4, _V10_MEAN)),
         Statistics(
             "v1.1-webdataset", 0.0, _without_offset(_V11_MEAN) | _MORE_MEAN, _V11_STD | _MORE_STD
         ),
         Statistics("v1.1-zarr", 1000.0, _V11_MEAN, _V11_STD),
         Statistics("copernicus-fm", 0.0, _CFM_MEAN, _CFM_STD),
+        Statistics("terramesh", 0.0, _TERRAMESH_MEAN, _TERRAMESH_STD),
     )
 }
 """All sets by name."""

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, stats, synth
+from fastload.cli import index, pack, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
-COMMANDS = {"index": index, "stats": stats, "synth": synth}
+COMMANDS = {
+    "index": index,
+    "pack": pack,
+    "profile": profile,
+    "stats": stats,
+    "synth": synth,
+    "verify": verify,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     script = Path(sys.argv[0]).stem == "fastload"
     parser = argparse.ArgumentParser(
         prog="fastload" if script else "python -m fastload",
-        description="Index and measure shards, and make datasets to try things on.",
+        description="Index, measure and pack data sets, and make some to try things on.",
     )
     parser.add_argument("--version", action="version", version=f"fastload {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -26,6 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return int(COMMANDS[args.command].run(args))
-    except (DataError, OSError, ValueError) as error:
+    except (DataError, OSError, ValueError, ImportError) as error:
         print(f"fastload {args.command}: {error}", file=sys.stderr)
         return 1

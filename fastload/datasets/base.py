@@ -16,15 +16,19 @@ from fastload.datasets import choose
 from fastload.datasets.dates import check_modalities, check_views, lacking
 from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
+from fastload.datasets.grids import grids
 from fastload.datasets.item import Render, by_cpu, by_reference, item
+from fastload.datasets.kinds import Scaled, by_scaling, scalings_of
 from fastload.datasets.labels import labelled
 from fastload.datasets.source import Modality, Source, read_dates
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
+from fastload.storage.store import Store
 from fastload_kernels import Scaling, draw, draw_bands
-from fastload_kernels.view import draw_timestamps
+from fastload_kernels.grid import Grid
+from fastload_kernels.view import Records, draw_timestamps
 
 
 class Key(str):
@@ -54,8 +58,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
         seed, epoch: what ``dataset[i]`` draws its views with; None for torch's generator.
+        same_ground: whether all modalities are known to cover the same ground, where some do not
+            say what they cover (`Modality.ground`): so those on other grids share a view's crop.
+        grids: by modality, how crops lie on its pixels; None where it has those of the first.
         extras: columns of one's own, which batches have too: ``[N]``, or ``[N, T]`` with an entry
-            for each timestamp; numbers, bool or text.
+            for each timestamp; numbers, bool or text. A vector for each sample, such as a multi-hot
+            label, is ``[N, 1, K]``, and ``[B, K]`` in a batch.
     """
 
     changes = False
@@ -69,6 +77,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int,
         rows: Mapping[str, NDArray[np.int64] | None] | None = None,
         extras: Mapping[str, NDArray[Any]] | None = None,
+        same_ground: bool = False,
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
@@ -77,6 +86,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.epoch: int | None = None
         self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
         self._lacking = lacking(sources)
+        self.same_ground = same_ground
         self._first = next(iter(sources))
         columns, take = self.sources[self._first].columns, self.rows[self._first]
         picked = slice(None) if take is None else take
@@ -87,6 +97,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.numbers = len(self._keys)
         self._see(recipe)
         self.extras = checked(extras or {}, self.places, self.timestamps, self._taken())
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """Names of the modalities that lie at a place and may be asked for one by one, for tools
+        that look at all of them; empty where a layout does not tell."""
+        return []
 
     @property
     def layers(self) -> dict[str, Source]:
@@ -250,19 +266,33 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _see(self, recipe: Recipe | None) -> None:
         self.recipe = recipe
         self.scalings: dict[str, Scaling] = {}
+        self.grids: dict[str, Grid | None] = {}
         if recipe is not None:
             self._check_geometry()
-            self.scalings = {
-                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics, m.shown)
-                for name, m in self.modalities.items()
+            self._by_kind = {
+                name: scalings_of(source, name, recipe, self.statistics)
+                for name, source in self.sources.items()
             }
+            self.scalings = {name: kinds[0] for name, kinds in self._by_kind.items()}
+
+    def by_scaling(self, modality: str, samples: NDArray[np.int64]) -> list[Scaled]:
+        """Samples ``[B]``, those together whose pixels of a modality share a radiometry; all do,
+        unless the modality has samples of several kinds."""
+        rows = self.rows_of(modality, samples)
+        return by_scaling(self.sources[modality], self._by_kind[modality], rows)
+
+    def all_scalings(self, modality: str) -> tuple[Scaling, ...]:
+        """The radiometry of each kind of samples that a modality has."""
+        return self._by_kind[modality]
+
+    def scaling_of(self, modality: str, sample: int) -> Scaling:
+        """The radiometry of a modality's pixels of one sample."""
+        if len(self._by_kind[modality]) == 1:
+            return self.scalings[modality]
+        return self.by_scaling(modality, np.array([sample]))[0].scaling
 
     def _check_geometry(self) -> None:
-        sizes = {name: (m.height, m.width) for name, m in self.modalities.items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(
-                f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
-            )
+        self.grids = grids(self.modalities, self.same_ground)
         counts = {name: m.timestamps for name, m in self.modalities.items()}
         if any(n not in (1, self.timestamps) for n in counts.values()):
             raise ValueError(
@@ -370,6 +400,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         m = next(iter(self.modalities.values()))
         ids, views = self.draw_ids(samples), self.recipe.views
         return draw(views, seed, epoch, ids, m.height, m.width, self._drawn_among(samples))
+
+    def drawn_on(self, modality: str, params: Records) -> Records:
+        """Drawn parameters with the boxes that they are on a modality's grid."""
+        grid = self.grids[modality]
+        return params if grid is None else grid.mapped(params)
 
     def draw_timestamps(
         self, samples: NDArray[np.int64], seed: int, epoch: int

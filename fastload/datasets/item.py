@@ -55,7 +55,8 @@ def item(dataset: "Dataset", sample: int, draw: Draw | None, render: Render) -> 
     out: dict[str, Any] = {}
     for name, kept in keep.items():
         shown = None if kept is None else kept[0]
-        out[name], masks = _views(dataset, name, sample, params[0], shown, render)
+        mine = dataset.drawn_on(name, params[0])
+        out[name], masks = _views(dataset, name, sample, mine, shown, render)
         if dataset.recipe.mask:
             out[mask_of(name)] = masks
     return out | sample_of(dataset.describe(ids, params["timestamp"]), 0)
@@ -66,7 +67,7 @@ def _views(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """A modality's views of one sample, and their masks, if the recipe wants these. A date that
     the sample does not have is made like others, and its mask is False."""
-    recipe, scaling, m = dataset.recipe, dataset.scalings[name], dataset.modalities[name]
+    recipe, scaling, m = dataset.recipe, dataset.scaling_of(name, sample), dataset.modalities[name]
     assert recipe is not None
     views, masks, dates = [], [], int(dataset.dates_of(name, np.array([sample]))[0])
     for v, view in enumerate(recipe.views):

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,8 @@ class Columns:
         time: int64 ``[N, T]``, ns since 1970; `storage.dates.NO_TIME` where unknown.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
         group: uint32 ``[N]``, samples that lie together on disk; what block shuffle mixes.
-        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8).
+        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8); or
+            vectors of numbers ``[N, 1, K]``.
         dates: int32 ``[N]``, from 1 to T: how many of the modality's T timestamps a sample has, the
             first ones; None where all have T. The time of the others is `NO_TIME`.
     """
@@ -82,6 +83,18 @@ class Columns:
     group: NDArray[np.uint32]
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dates: NDArray[np.int32] | None = None
+
+
+class Kinds(NamedTuple):
+    """That the samples of one modality obey different statistics.
+
+    Attributes:
+        names: what statistics call each kind, such as S1GRD and S1RTC.
+        of: int8 ``[N]``, which kind each sample is of.
+    """
+
+    names: tuple[str, ...]
+    of: NDArray[np.int8]
 
 
 class Source(ABC):
@@ -101,10 +114,17 @@ class Source(ABC):
 
     modality: Modality
     columns: Columns
+    kinds: Kinds | None = None
+    """Where samples obey the statistics of different modalities, which ones."""
 
     def __len__(self) -> int:
         """How many samples there are."""
         return len(self.columns.key)
+
+    def beside(self) -> "Mapping[str, Source]":
+        """Further arrays of the very same samples, such as a cloud mask, that go with them where
+        they are packed anew: sources with the same rows, by the array's name."""
+        return {}
 
     @abstractmethod
     def read(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastload.storage.checksum import crc32
-from fastload.storage.group import CHUNK, specs_of
+from fastload.storage.group import CHUNK, specs_of, timestamps_of
 
 if TYPE_CHECKING:
     from fastload.storage.index_file import Index
@@ -107,7 +107,7 @@ def _chunk_count(layout: str, timestamps: int) -> int:
     if type(said) is int and said >= 0:
         return said
     specs = specs_of(layout)
-    if specs["bands"].shape[0] > timestamps:
+    if timestamps_of(specs["bands"]) > timestamps:
         raise ValueError("a layout has more timestamps than there are dates")
     return sum(math.prod(spec.grid) for spec in specs.values())
 

@@ -1,0 +1,185 @@
+"""Packing a dataset into shards, from the first look to the index beside them."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from fastload.datasets.base import Dataset
+from fastload.pack.crew import Submit, crew
+from fastload.pack.job import Job, job, sharded
+from fastload.pack.manifest import SKIPPED, Journal, claim
+from fastload.pack.options import Options
+from fastload.pack.shard import Written, sweep
+from fastload.pack.space import check_space, estimate, per_shard
+from fastload.processors import processors
+from fastload.storage.errors import DataError
+from fastload.storage.index import open_index
+from fastload.storage.store import Local
+
+_LOCK = ".fastload.pack.lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+Say = Callable[[str], object]
+
+
+class Packing(NamedTuple):
+    """What came of packing.
+
+    Attributes:
+        folder: of the split.
+        samples: how many are in the shards.
+        shards: how many there are, and
+        written: how many of them were written now.
+        sizes: bytes of all tars, by modality.
+        skipped: how many damaged samples were left out; `fastload.pack.skipped.jsonl` lists them.
+    """
+
+    folder: Path
+    samples: int
+    shards: int
+    written: int
+    sizes: dict[str, int]
+    skipped: int
+
+
+def pack(
+    dataset: Dataset,
+    target: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    split: str = "train",
+    executor: str = "processes",
+    workers: int | None = None,
+    check_free: bool = True,
+    progress: bool = False,
+    say: Say = print,
+) -> Packing:
+    """Pack all samples of a dataset, in its order, as `fastload.SSL4EOS12` opens them.
+
+    Writes ``{target}/{split}/{modality}/{name}_{number:06d}.tar`` with the index beside, and
+    ``fastload.pack.json``, which says how. The bytes of the tars are a function of samples and
+    options. Shards appear whole: after an interruption of any kind the same call goes on with those
+    that are missing, and where nothing is missing it returns at once.
+
+    Args:
+        dataset: of any layout; chosen bands and samples are what is packed.
+        target: root of the packed dataset, a local folder; made if missing.
+        options: see `Options`.
+        split: folder below the root.
+        executor: "processes", "threads" or the address of a Dask scheduler; see `crew`.
+        workers: how many; None: one for each processor that this process may use.
+        check_free: compare the free space with an estimate first.
+        progress: show a bar.
+        say: receives the sentences on what is left out or changed.
+
+    Raises:
+        ValueError: says what cannot be packed, or which option does not fit.
+        FileExistsError: where the folder holds other shards, or another process packs there.
+        DataError: names the sample that cannot be read.
+        OSError: such as a full disk. What is complete stays.
+    """
+    made = job(dataset, _folder(target, split), options or Options())
+    for sentence in made.told:
+        say(f"not lossless: {sentence}")
+    made, sizes = _sized(made)
+    made.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(made.folder):
+        claim(made)
+        journal = Journal(made)
+        todo = [shard for shard in range(made.shards) if shard not in journal.done]
+        if todo:
+            sweep(made)
+            if check_free:
+                check_space(made, sizes or estimate(made), len(todo))
+            with crew(made, executor, processors() if workers is None else workers) as submit:
+                _all(made, submit, todo, journal, progress)
+        return _finish(made, journal, len(todo), progress)
+
+
+def _folder(target: str | os.PathLike[str], split: str) -> Path:
+    if "://" in str(target):
+        raise ValueError(f"target {str(target)!r}: shards are written to a folder of this machine")
+    if not split or Path(split).name != split or split.startswith("."):
+        raise ValueError(f"split must be a plain folder name, got {split!r}")
+    return Path(target).expanduser() / split
+
+
+def _sized(made: Job) -> tuple[Job, dict[str, float] | None]:
+    """The job with its number of samples in a shard, and the sizes if they had to be estimated."""
+    if made.options.shard_bytes is None:
+        return made, None
+    sizes = estimate(made)
+    return sharded(made, per_shard(sizes, made.options.shard_bytes)), sizes
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process packs into the folder; the lock goes with the process."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FileExistsError(f"{folder}: another process packs here") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress: bool) -> None:
+    """Write shards; what is complete when one fails is remembered before that is raised."""
+    total = sum(len(made.members(shard)) for shard in todo)
+    waiting: set[Future[Written]] = {submit(shard) for shard in todo}
+    failure: BaseException | None = None
+    with tqdm(total=total, desc="packing", unit="sample", disable=not progress) as bar:
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                error = None if future.cancelled() else future.exception()
+                if error is None and not future.cancelled():
+                    journal.add(future.result())
+                    bar.update(len(made.members(future.result().shard)))
+                failure = failure or error
+            if failure is not None:
+                waiting = {future for future in waiting if not future.cancel()}
+    if failure is not None:
+        raise _told(failure, made, journal) from failure
+
+
+def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
+    """An error as a sentence on what to do."""
+    complete = f"{len(journal.done)} of {made.shards} shards are complete and stay"
+    if isinstance(failure, OSError) and failure.errno in _FULL:
+        return OSError(failure.errno, f"{made.folder}: the disk is full; {complete}; make room and "
+                       "run the same command again to go on")  # fmt: skip
+    if isinstance(failure, BrokenProcessPool):
+        return OSError(
+            f"{made.folder}: a worker process was killed, perhaps for want of memory; {complete}; "
+            "run the same command again to go on, with fewer workers if need be"
+        )
+    if isinstance(failure, DataError):
+        kind = type(failure)
+        reason = f"{failure.reason}; {complete} (--on-error skip leaves such samples out)"
+        return kind(failure.shard, failure.member, failure.offset, reason)
+    return failure
+
+
+def _finish(made: Job, journal: Journal, written: int, progress: bool) -> Packing:
+    """Put the journal in order and index the shards."""
+    done = journal.done.values()
+    samples, skipped = sum(w.samples for w in done), sum(len(w.skipped) for w in done)
+    journal.close()
+    if not samples:
+        raise ValueError(f"{made.folder}: no sample could be packed, see {SKIPPED}")
+    names = [layer.name for layer in made.layers]
+    for name in names:
+        open_index(Local(made.folder / name), progress=progress)
+    sizes: dict[str, int] = {n: sum(w.sizes.get(n, 0) for w in done) for n in names}
+    return Packing(made.folder, samples, made.shards, written, sizes, skipped)
