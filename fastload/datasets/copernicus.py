@@ -7,6 +7,7 @@ the whole cell, and a json that names cell, patch and date of each image. Source
 writer and reader (zhu-xlab/Copernicus-FM, Copernicus-Pretrain/data_loading).
 """
 
+import posixpath
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,9 @@ from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
-from fastload.storage.cell_scan import FOREIGN, scan_cells, stacks_of
+from fastload.storage.cell_scan import FOREIGN, JSON, PTH, scan_cells, stacks_of
 from fastload.storage.errors import DataError
+from fastload.storage.formats.tar import members
 from fastload.storage.index import Index, open_index
 from fastload.storage.store import Store
 
@@ -56,8 +58,9 @@ class CopernicusPretrain(Dataset):
 
     A part of a member cannot be compared with the member's CRC-32: damaged pixels are noticed in
     images that are alone in their file, as the DEM is, and elsewhere only by comparing whole
-    members. Structure (tar, zip, pickle, json) is checked while indexing. The index is kept beside
-    the tars; a tar of another size or version is scanned again.
+    members, as ``python -m fastload verify`` does. Structure (tar, zip, pickle, json) is checked
+    while indexing. The index is kept beside the tars; a tar of another size or version is scanned
+    again.
 
     Modalities of local patches share a view's crop, and so do those of whole cells (by a cell's
     nominal side). Where a patch lies in its cell is known to a kilometre alone; so beside patches,
@@ -155,6 +158,20 @@ class CopernicusPretrain(Dataset):
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`."""
         return bool(_has_tars(root) or _splits(root))
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: those of the first cell of the first shard."""
+        store = _tars(root, split or None)
+        [shard] = store.filenames(".tar", 1)
+        size, first, out = store.list(shard)[shard].size, None, list[str]()
+        for name, _, _ in members(store, shard, size, (PTH, JSON)):
+            cell, _, rest = posixpath.basename(name).partition(".")
+            first = first or cell
+            if cell != first:
+                break
+            out += [rest.removesuffix(PTH)] if rest.endswith(PTH) else []
+        return out
 
 
 def _has_tars(place: Store) -> bool:

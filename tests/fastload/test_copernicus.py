@@ -17,10 +17,13 @@ from torch.utils.data import default_collate
 
 import fastload
 from fastload import SSL4EOS12, DataError, DataLoader, Radiometry, Recipe, View
+from fastload.cli import main
 from fastload.datasets.copernicus import CopernicusPretrain
+from fastload.profile import Stages
 from fastload.storage.dates import NO_TIME
 from fastload.storage.index import FILE
 from fastload.storage.store import Local, Ranges
+from fastload.verify.pixels import check_block
 from tests.fastload import cellmaker
 from tests.fastload.cellmaker import CELLS, Cell
 from tests.fastload.made import assert_like_torch
@@ -489,6 +492,25 @@ def test_a_shard_that_is_cut_off_is_replaced(tmp_path: Path, engine: Any) -> Non
     line = json.loads((tmp_path / "report.jsonl").read_text())
     assert line["shard"] == str(path)
     assert line["member"] == "0000001.s2_toa.pth"
+
+
+def test_verify_compares_whole_members(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of all modalities, each once, whatever is a sample; so damage in a part of one is found."""
+    cells = [Cell(f"{n:07d}", 2, modalities=("s2_toa", "dem")) for n in range(3)]
+    root = cellmaker.write(tmp_path / "root", cells, 2)
+    command = ["verify", str(root), "--json", str(tmp_path / "report.json"), "--fresh"]
+    assert main(command) == 0, capsys.readouterr().out
+    source: Any = opened(root).sources["s2_toa"]
+    row = source.chunks(np.array([1]), np.ones((1, 8), bool)).rows[5]
+    flip(root / source.files[row["file"]], int(row["offset"]) + 100)
+    assert main(command) == 1
+    [finding] = json.loads((tmp_path / "report.json").read_text())["findings"]
+    assert (finding["kind"], finding["member"]) == ("crc", "0000001.s2_toa.pth")
+    patches = opened(root, patches="each").sources["s2_toa"]
+    [same] = check_block("s2_toa", patches, range(len(patches))).findings
+    assert same.plain() == finding
+    quiet = opened(root, bands=["B02"]).sources["s2_toa"]
+    quiet.read(1, range(8), np.empty((8, 1, 24, 24), np.int16), Stages())  # nothing tells here
 
 
 def everything(root: Path) -> list[Any]:
