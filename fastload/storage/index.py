@@ -42,7 +42,7 @@ def open_index(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
     bad: list[DataError] | None = None,
-    scanner: Scanner = scan,
+    scanner: Scanner | None = None,
 ) -> Index:
     """Load the index of a store of tars, after scanning those that it lacks.
 
@@ -56,7 +56,7 @@ def open_index(
         say: called with a sentence if a scan is needed.
         bad: receives the errors of shards that cannot be indexed, which are left out; None: the
             first one is raised.
-        scanner: reads what a tar holds; a function that pickles by name.
+        scanner: reads what a tar holds, a function that pickles by name; `scan` by default.
 
     Raises:
         FileNotFoundError: where there is no such store or no tar in it.
@@ -75,7 +75,7 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner or scan)
         return found if found is index else places.keep(found)
 
 
@@ -128,10 +128,10 @@ def _update(
         results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
             _scan_or_error,
-            repeat(scanner),
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
+            repeat(scanner),
         )
         bar = tqdm(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
@@ -160,7 +160,7 @@ def _update(
 
 
 def _scan_or_error(
-    scanner: Scanner, store: Store, name: str, size: int
+    store: Store, name: str, size: int, scanner: Scanner
 ) -> list[Sample] | DataError:
     try:
         return scanner(store, name, size)
