@@ -7,9 +7,10 @@ the whole cell, and a json that names cell, patch and date of each image. Source
 writer and reader (zhu-xlab/Copernicus-FM, Copernicus-Pretrain/data_loading).
 """
 
+import posixpath
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
 
@@ -28,8 +29,9 @@ from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
-from fastload.storage.cell_scan import FOREIGN, scan_cells, stacks_of
+from fastload.storage.cell_scan import FOREIGN, JSON, PTH, scan_cells, stacks_of
 from fastload.storage.errors import DataError
+from fastload.storage.formats.tar import members
 from fastload.storage.index import Index, open_index
 from fastload.storage.store import Store
 
@@ -41,9 +43,9 @@ BANDS = {
     "dem": ("DEM",),
 }  # fmt: skip
 """Names of the bands in the order on disk."""
-SPACING = {"s1_grd": 10, "s2_toa": 10, "s3_olci": 300, "s5p_co": 1000, "s5p_no2": 1000,
-           "s5p_o3": 1000, "s5p_so2": 1000, "dem": 30}  # fmt: skip
-"""Metres between pixels, as the data set's card has them."""
+PATCH_SPACING, CELL = 10.0, 28_800.0
+"""Metres between pixels of a local patch; and the nominal side of a cell, which is 96 pixels of 300
+m: the images of whole cells were all cut from the same box, and resized."""
 _TAR = re.compile(r"example-\d+\.tar")
 _OWN = "copernicus"
 
@@ -56,8 +58,13 @@ class CopernicusPretrain(Dataset):
 
     A part of a member cannot be compared with the member's CRC-32: damaged pixels are noticed in
     images that are alone in their file, as the DEM is, and elsewhere only by comparing whole
-    members. Structure (tar, zip, pickle, json) is checked while indexing. The index is kept beside
-    the tars; a tar of another size or version is scanned again.
+    members, as ``python -m fastload verify`` does. Structure (tar, zip, pickle, json) is checked
+    while indexing. The index is kept beside the tars; a tar of another size or version is scanned
+    again.
+
+    Modalities of local patches share a view's crop, and so do those of whole cells (by a cell's
+    nominal side). Where a patch lies in its cell is known to a kilometre alone; so beside patches,
+    a modality of whole cells shows the same share of the cell as the crop is of the patch.
 
     Sentinel-2 images were collected as they were delivered, some from after 25 January 2022, when
     ESA added 1000 to the values: the two kinds may be mixed (by the published collection script;
@@ -135,21 +142,36 @@ class CopernicusPretrain(Dataset):
         images = {name: _images(store, index, name, repeats == "keep") for name in names}
         samples = samples_of(index, images, patches, missing, align is not None)
         asked = by_modality(bands, names)
+        grounds = _grounds(index, images)
         sources: dict[str, Source] = {
             name: TensorSource(
                 name, store, index, images_of(images[name], samples.series[name]),
                 columns_of(index, images[name], samples, name), check_crc,
-                BANDS.get(name, ()), asked[name], _ground(index, name),
+                BANDS.get(name, ()), asked[name], grounds[name],
             )
             for name in names
         }  # fmt: skip
         extras = chosen(columns, sources, dict.fromkeys(names))
-        super().__init__(sources, recipe, own, seed, extras=extras)
+        super().__init__(sources, recipe, own, seed, extras=extras, same_ground=True)
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`."""
         return bool(_has_tars(root) or _splits(root))
+
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: those of the first cell of the first shard."""
+        store = _tars(root, split or None)
+        [shard] = store.filenames(".tar", 1)
+        size, first, out = store.list(shard)[shard].size, None, list[str]()
+        for name, _, _ in members(store, shard, size, (PTH, JSON)):
+            cell, _, rest = posixpath.basename(name).partition(".")
+            first = first or cell
+            if cell != first:
+                break
+            out += [rest.removesuffix(PTH)] if rest.endswith(PTH) else []
+        return out
 
 
 def _has_tars(place: Store) -> bool:
@@ -190,13 +212,19 @@ def _images(store: Store, index: Index, name: str, repeats: bool) -> CellImages:
     return images
 
 
-def _ground(index: Index, name: str) -> tuple[float, float] | None:
-    """Metres that an image covers, as the data set's card has its pixels."""
-    if name not in SPACING:
-        return None
-    stacks = (stacks_of(layout).get(name) for layout in index.layouts)
-    H, W = next(stack.shape[3:] for stack in stacks if stack)
-    return float(H * SPACING[name]), float(W * SPACING[name])
+def _grounds(
+    index: Index, images: Mapping[str, CellImages]
+) -> dict[str, tuple[float, float] | None]:
+    """Metres that an image of each modality covers; None where patches stand beside cells."""
+    if len({some.has_patches for some in images.values()}) > 1:
+        return dict.fromkeys(images)
+    out: dict[str, tuple[float, float] | None] = {}
+    for name, some in images.items():
+        stacks = (stacks_of(layout).get(name) for layout in index.layouts)
+        H, W = next(stack.shape[3:] for stack in stacks if stack)
+        patch = PATCH_SPACING * H, PATCH_SPACING * W
+        out[name] = patch if some.has_patches else (CELL, CELL)
+    return out
 
 
 def _check(names: list[str], patches: Any, repeats: Any, bad_shards: Any) -> None:

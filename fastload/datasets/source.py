@@ -116,6 +116,8 @@ class Source(ABC):
     columns: Columns
     kinds: Kinds | None = None
     """Where samples obey the statistics of different modalities, which ones."""
+    by_date = True
+    """Whether the dates of a sample ascend, unless something is wrong with them."""
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -138,6 +140,14 @@ class Source(ABC):
             out: C-contiguous ``[len(timestamps), C, H, W]`` of the modality's dtype, which the
                 caller owns; receives the pixels in the units on disk.
             stages: the calling thread's clock.
+        """
+
+    def check(self, sample: int) -> None:  # noqa: B027  # most have nothing to do
+        """What only a whole look at a sample's files tells, beyond what `read` does; by default
+        nothing. ``fastload verify`` calls it once a sample.
+
+        Raises:
+            DataError: where something is damaged.
         """
 
 

@@ -89,7 +89,7 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner or scan)
         return found if found is index else places.keep(found)
 
 
@@ -143,10 +143,10 @@ def _update(
         results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
             _scan_or_error,
-            repeat(scanner),
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
+            repeat(scanner),
         )
         bar = tqdm(
             zip(names, results, strict=True), total=len(names), unit="shard", disable=not progress
@@ -175,7 +175,7 @@ def _update(
 
 
 def _scan_or_error(
-    scanner: Scanner, store: Store, name: str, size: int
+    store: Store, name: str, size: int, scanner: Scanner
 ) -> list[Sample] | DataError:
     try:
         return scanner(store, name, size)

@@ -71,7 +71,7 @@ def _known(source: Source) -> NDArray[np.bool_]:
 
 
 def dates(sources: Sources) -> Iterator[Finding]:
-    """Dates that are unknown or do not ascend."""
+    """Dates that are unknown, or do not ascend where they should."""
     for name, source in sources.items():
         time, has = source.columns.time, _known(source)
         if name in UNDATED or (time == NO_TIME).all():
@@ -81,7 +81,7 @@ def dates(sources: Sources) -> Iterator[Finding]:
         falls &= (time[:, 1:] != NO_TIME) & (time[:, :-1] != NO_TIME)
         for row in np.flatnonzero(unknown).tolist():
             yield _dated(name, source, row, "a date for each timestamp")
-        for row in np.flatnonzero(falls.any(axis=1)).tolist():
+        for row in np.flatnonzero(falls.any(axis=1) & source.by_date).tolist():
             yield _dated(name, source, row, "dates that ascend")
 
 

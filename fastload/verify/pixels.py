@@ -89,6 +89,11 @@ def check_block(name: str, source: Source, samples: Sequence[int]) -> Block:
         T = m.timestamps if counts is None else int(counts[sample])
         out = np.zeros((T, *m.shape[1:]), m.dtype)
         try:
+            source.check(sample)
+        except DataError as error:
+            block.findings.append(of_error(name, error))
+            continue
+        try:
             source.read(sample, range(T), out, Stages())
         except DataError as error:
             block.findings += _each(name, source, sample, T, error)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastload import DataLoader, Radiometry, Recipe, View
+from fastload.datasets import copernicus
 from fastload.radiometry_check import darkest, warn_of_offset
 from fastload.seasons import SEASONS, season
 from fastload.statistics import STATISTICS, Statistics, statistics
@@ -15,6 +16,7 @@ from tests.fastload.conftest import Open
 BANDS = {"S2L1C": 13, "S2L2A": 12, "S2RGB": 3, "S1GRD": 2}
 SINGLE = {"NDVI": 1, "DEM": 1, "S1RTC": 2}
 """Which some sets have alone."""
+CELLS = {name: len(names) for name, names in copernicus.BANDS.items()}
 
 # --- statistics ---
 
@@ -25,7 +27,7 @@ def test_every_set_is_complete(name: str) -> None:
     assert found.name == name
     assert set(found.mean) == set(found.std)
     for modality in found.mean:
-        bands = (BANDS | SINGLE).get(modality, len(found.std[modality]))
+        bands = (BANDS | SINGLE | CELLS).get(modality, len(found.std[modality]))
         mean, std = found.of(modality, bands)
         assert mean.shape == std.shape == (bands,)
         assert (std > 0).all()
