@@ -210,7 +210,8 @@ class Recipe:
     mask: bool = False
     """Also tell where each view shows what was seen: True where in every band, dropped ones too,
     the nearest source pixel (the tap with the largest weight) is finite and not the modality's
-    no-data value. Neither a fill nor the spreading of NaN changes it."""
+    no-data value. Neither a fill nor the spreading of NaN changes it. False for all of a date that
+    a sample does not have."""
 
     def __post_init__(self) -> None:
         if not self.views:

@@ -179,8 +179,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             since, until: dates; the second is excluded.
             max_cloud: largest share of cloudy pixels, 0 to 1, that any date may have; a sample with
                 a date of unknown share is left out.
-            dates: whether "any" or "all" dates of a sample must be in the months, seasons and span,
-                all three at once. An unknown date is in none.
+            dates: whether "any" or "all" dates that a sample has must be in the months, seasons and
+                span, all three at once. An unknown date is in none.
             min_dates: fewest dates that a sample must have, in every modality that has as many.
 
         Raises:

@@ -123,11 +123,12 @@ def lasting(dataset: "Dataset", dates: Any) -> NDArray[np.bool_]:
     """Which samples ``[N]`` have at least so many dates in every modality that has as many.
 
     Raises:
-        ValueError: where the first modality has fewer timestamps.
+        ValueError: where no modality has so many timestamps.
     """
-    if not isinstance(dates, int | np.integer) or not 1 <= dates <= dataset.timestamps:
+    most = max(m.timestamps for m in dataset.modalities.values())
+    if not isinstance(dates, int | np.integer) or not 1 <= dates <= most:
         raise ValueError(
-            f"filter: min_dates must be a whole number from 1 to {dataset.timestamps}, got {dates}"
+            f"filter: min_dates must be a whole number from 1 to {most}, got {dates!r}"
         )
     fits = np.ones(dataset.places, bool)
     for name, m in dataset.modalities.items():

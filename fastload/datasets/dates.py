@@ -35,8 +35,20 @@ def lacking(sources: Mapping[str, Source]) -> dict[str, Dates]:
                 f"{name}: Columns.dates must be from 1 to {T}, got {dates.min()} to {dates.max()}"
             )
         if (dates < T).any():
+            _check_fill(source.modality)
             out[name] = dates
     return out
+
+
+def _check_fill(m: Modality) -> None:
+    """Raise ValueError where pixels cannot hold what those are that samples lack."""
+    if m.dtype.kind in "iu" and not (
+        np.iinfo(m.dtype).min <= m.absent <= np.iinfo(m.dtype).max and m.absent == int(m.absent)
+    ):
+        raise ValueError(
+            f"{m.name}: dates that samples lack would hold the fill value {m.absent}, which is no "
+            f"{m.dtype}"
+        )
 
 
 def check_views(views: Sequence[View], dates: Dates) -> None:

@@ -26,8 +26,9 @@ def grids(modalities: Mapping[str, Modality], same_ground: bool) -> dict[str, Gr
     if len(set(sizes.values())) > 1 and not known and not same_ground:
         raise ValueError(
             "a view's crop is shared by all modalities, so they must agree in size, or it must be "
-            f"known what ground they cover: {sizes}; same_ground=True (of fastload.Dataset) says "
-            "that all cover the same, Modality.ground what each does"
+            f"known what ground they cover: {sizes}; same_ground=True (an argument of Dataset, and "
+            "an attribute that with_recipe reads) says that all cover the same, Modality.ground "
+            "what each covers"
         )
     out: dict[str, Grid | None] = dict.fromkeys(modalities)
     for name, m in list(modalities.items())[1:]:

@@ -159,7 +159,8 @@ def read_dates(
     there = len(timestamps) if dates is None else bisect_left(timestamps, int(dates[sample]))
     if there:
         source.read(sample, timestamps[:there], out[:there], stages)
-    out[there:] = source.modality.absent
+    if there < len(timestamps):
+        out[there:] = source.modality.absent
 
 
 CHUNK = np.dtype(

@@ -8,6 +8,7 @@ dataset's card of February 2026.
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from fractions import Fraction
 from typing import Any, Literal
 
 from fastload.bands import Asked, by_modality
@@ -16,6 +17,7 @@ from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
 from fastload.datasets.packed import DEFAULT, packed
+from fastload.datasets.source import Modality
 from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
@@ -25,6 +27,8 @@ from fastload.storage.errors import DataError
 from fastload.storage.store import Store
 
 _SPLITS = ("/train", "/val", "/test")
+PIXELS_M = (10, 20, 30, 60)
+"""Sizes of pixels in metres: Sentinel-1 and -2, and elevation."""
 
 
 class SSL4EOS12(Dataset):
@@ -114,10 +118,8 @@ class SSL4EOS12(Dataset):
                 says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
         joined = left_out(join_sources(sources, missing, align, columns), dates)
-        # All images of a location are of the same square.
-        super().__init__(
-            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
-        )
+        same = _one_square([source.modality for source in joined.sources.values()])
+        super().__init__(joined.sources, recipe, own, seed, joined.rows, joined.extras, same)
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
@@ -133,6 +135,18 @@ class SSL4EOS12(Dataset):
         """See `Dataset.modalities_at`: all folders of tars."""
         below = root.below(split)
         return [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+
+
+def _one_square(modalities: Sequence[Modality]) -> bool:
+    """Whether images may be of the same square, as all of a location are: with pixels of these
+    sizes. What was cut to another size may show other ground."""
+    ratios = {Fraction(a, b) for a in PIXELS_M for b in PIXELS_M}
+    first = modalities[0]
+    return all(
+        Fraction(m.height, first.height) == Fraction(m.width, first.width)
+        and Fraction(m.height, first.height) in ratios
+        for m in modalities
+    )
 
 
 def check_names(names: list[str], bad_shards: Any) -> None:

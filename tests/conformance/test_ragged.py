@@ -257,6 +257,13 @@ def test_a_wrong_column_of_dates_is_refused(dates: Any, says: str) -> None:
         Dataset({"toy": source}, None, statistics("v1.1-webdataset"), 0)
 
 
+@pytest.mark.parametrize("fill", [float("nan"), 1e6, 0.5])
+def test_a_fill_value_that_pixels_cannot_hold_is_refused(fill: float) -> None:
+    with pytest.raises(ValueError, match=r"toy: dates that samples lack .* is no int16"):
+        ragged(fill=fill)
+    assert "present" not in ragged(dates=(3,) * 9, fill=fill)[0]
+
+
 def test_a_column_of_ones_own_may_not_take_the_name() -> None:
     source = Ragged("toy", Memory("ragged", toys.arrays()), DATES, None)
     with pytest.raises(ValueError, match=r"extras\['present'\]: a batch has an entry"):

@@ -352,7 +352,7 @@ def test_samples_in_flight_are_the_only_ones_after_an_error(
     ds, reads = reopen(made), []
     monkeypatch.setattr(stats, "BLOCK", 1)
 
-    def read(modality: str, sample: int) -> Any:
+    def read(modality: str, sample: int, timestamps: Any) -> Any:
         reads.append(sample)
         time.sleep(0.002)
         raise DataError("shard", "member", 0, "damaged")
