@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, profile, stats, synth, verify
+from fastload.cli import index, inspect, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
-COMMANDS = {"index": index, "profile": profile, "stats": stats, "synth": synth, "verify": verify}
+COMMANDS = {
+    "index": index,
+    "inspect": inspect,
+    "profile": profile,
+    "stats": stats,
+    "synth": synth,
+    "verify": verify,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     script = Path(sys.argv[0]).stem == "fastload"
     parser = argparse.ArgumentParser(
         prog="fastload" if script else "python -m fastload",
-        description="Index and measure shards, and make datasets to try things on.",
+        description="Look at data sets, index and measure them, and make some to try things on.",
     )
     parser.add_argument("--version", action="version", version=f"fastload {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
