@@ -8,6 +8,7 @@ from pathlib import Path
 from fastload.cli import opened
 from fastload.datasets.base import Dataset
 from fastload.inspect.describe import described, of_sample, sample_table, table
+from fastload.inspect.maps import degrees
 from fastload.inspect.page import Seen, page
 from fastload.inspect.views import fitting, views
 from fastload.recipes import RECIPES, recipe_of
@@ -42,9 +43,8 @@ def run(args: argparse.Namespace) -> int:
     facts = described(dataset)
     print(table(facts))
     found = {}
-    print(
-        f"\nsample {dataset.keys[sample]}, {dataset.lat[sample]:.4f} N {dataset.lon[sample]:.4f} E"
-    )
+    place = degrees(float(dataset.lat[sample]), float(dataset.lon[sample]))
+    print(f"\nsample {dataset.keys[sample]}, {place}")
     for name, m in dataset.modalities.items():
         found[name] = of_sample(m, dataset.read(name, sample))
         print(sample_table(name, found[name]))

@@ -19,7 +19,7 @@ def world(lon: Floats, lat: Floats, here: tuple[float, float] | None = None) -> 
     """
     known = np.isfinite(lon) & np.isfinite(lat)
     said = f"Map of {int(known.sum())} locations" if known.any() else "No location is known"
-    parts = [f'<svg class="map" viewBox="-192 -98 384 196" role="img" aria-label="{said}">',
+    parts = [f'<svg class="map" viewBox="-208 -96 402 202" role="img" aria-label="{said}">',
              f"<title>{said}</title>", *_graticule()]  # fmt: skip
     cells = np.unique(np.round(np.stack([lon[known], lat[known]], axis=1) / CELL), axis=0) * CELL
     dots = "".join(f"M{x:g} {-y:g}h0" for x, y in cells.tolist())
@@ -30,6 +30,14 @@ def world(lon: Floats, lat: Floats, here: tuple[float, float] | None = None) -> 
     return "".join((*parts, "</svg>"))
 
 
+def degrees(lat: float, lon: float) -> str:
+    """A place in words; "place unknown" where it is none."""
+    if not (np.isfinite(lat) and np.isfinite(lon)):
+        return "place unknown"
+    north, east = "N" if lat >= 0 else "S", "E" if lon >= 0 else "W"
+    return f"{abs(lat):.4f}° {north}, {abs(lon):.4f}° {east}"
+
+
 def _graticule() -> Iterator[str]:
     yield '<rect class="sea" x="-180" y="-90" width="360" height="180"/>'
     across = "".join(f"M-180 {-y}h360" for y in range(-60, 90, 30))
@@ -38,7 +46,7 @@ def _graticule() -> Iterator[str]:
     yield '<path class="equator" d="M-180 0h360M0 -90v180"/>'
     for x in range(-120, 180, 60):
         name = "0°" if not x else f"{abs(x)}° {'W' if x < 0 else 'E'}"
-        yield f'<text x="{x}" y="96.5" text-anchor="middle">{name}</text>'
+        yield f'<text x="{x}" y="100" text-anchor="middle">{name}</text>'
     for y in range(-60, 90, 30):
         name = "0°" if not y else f"{abs(y)}° {'S' if y < 0 else 'N'}"
-        yield f'<text x="-181.5" y="{-y + 1.8}" text-anchor="end">{name}</text>'
+        yield f'<text x="-183" y="{-y + 2}" text-anchor="end">{name}</text>'

@@ -13,12 +13,12 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.source import Source
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.inspect.describe import number, of_sample, rows_of
-from fastload.inspect.maps import world
-from fastload.inspect.pictures import MASK, Picture, pictures
+from fastload.inspect.maps import degrees, world
+from fastload.inspect.pictures import MASK, Picture, mask, pictures
 from fastload.inspect.png import data_uri
 from fastload.inspect.views import Shown
 from fastload.profile import Stages
-from fastload.seasons import SEASONS
+from fastload.seasons import SEASONS, season
 from fastload.storage.dates import NO_TIME
 from fastload.storage.group import CLOUD_MASK
 from fastload.verify.shards import others
@@ -48,6 +48,7 @@ class Seen:
     views: Sequence[Shown] = ()
     notes: Sequence[str] = ()
     _first: list[Picture] = field(default_factory=list)
+    _masks: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def page(seen: Seen) -> str:
@@ -83,15 +84,15 @@ def _head(seen: Seen) -> Iterator[str]:
 
 def _sample(seen: Seen) -> Iterator[str]:
     dataset, i = seen.dataset, seen.sample
-    place = f"{dataset.lat[i]:.4f}° north, {dataset.lon[i]:.4f}° east"
+    place = degrees(float(dataset.lat[i]), float(dataset.lon[i]))
     yield f"<h2>Sample {escape(str(dataset.keys[i]))}</h2>"
-    yield f'<p class="soft">{place if np.isfinite(dataset.lon[i]) else "place unknown"}</p>'
+    yield f'<p class="soft">{place}</p>'
     for name, source in dataset.sources.items():
         row = dataset.row_of(name, i)
         pixels = dataset.read(name, i, range(_dates(source, row)))
         yield f"<h3>{escape(name)}</h3>"
         yield from _rows(seen, source, row, pixels)
-        yield from _mask(source, row)
+        yield from _mask(seen, source, row)
         yield _bands(name, of_sample(source.modality, pixels))
 
 
@@ -125,8 +126,6 @@ def _date(source: Source, row: int, t: int) -> Iterator[str]:
     time = columns.time[row, t]
     yield f"date {t}"
     if time != NO_TIME:
-        from fastload.seasons import season
-
         yield str(np.datetime64(int(time), "ns").astype("datetime64[D]"))
         yield SEASONS[int(season(time, columns.lat[row]))]
     if np.isfinite(columns.cloud[row, t]):
@@ -141,27 +140,25 @@ def _figure(image: NDArray[np.uint8], alt: str, caption: str) -> str:
     )
 
 
-def _mask(source: Source, row: int) -> Iterator[str]:
-    """The cloud masks that lie beside a modality's pixels."""
+def _mask(seen: Seen, source: Source, row: int) -> Iterator[str]:
+    """The cloud masks that lie beside a modality's pixels, unless they were shown before."""
     if not isinstance(source, ZarrSource) or source.array == CLOUD_MASK:
         return
-    found, _ = others(source.modality.name, source)
-    beside = found.get(f"{source.modality.name}/{CLOUD_MASK}")
+    name = source.modality.name
+    beside = others(name, source)[0].get(f"{name}/{CLOUD_MASK}")
     if beside is None:
         return
     m = beside.modality
     pixels = np.empty(m.shape, m.dtype)
     beside.read(row, range(m.timestamps), pixels, Stages())
-    kind = [Picture("cloud mask", p, "") for p in _masks(pixels)]
-    yield from _row(beside, row, kind)
-    keys = "".join(f'<li><span style="background:{c}"></span>{name}</li>' for name, c in MASK)
+    same = next((n for n, p in seen._masks.items() if np.array_equal(p, pixels)), None)
+    if same is not None:
+        yield f'<p class="soft">cloud mask: that of {escape(same)}</p>'
+        return
+    seen._masks[name] = pixels
+    yield from _row(beside, row, [Picture("cloud mask", mask(p[0]), "") for p in pixels])
+    keys = "".join(f'<li><span style="background:{c}"></span>{n}</li>' for n, c in MASK)
     yield f'<ul class="keys">{keys}</ul>'
-
-
-def _masks(pixels: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
-    from fastload.inspect.pictures import mask
-
-    yield from (mask(image[0]) for image in pixels)
 
 
 def _bands(name: str, found: list[dict[str, Any]]) -> str:
