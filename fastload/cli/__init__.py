@@ -19,8 +19,8 @@ COMMANDS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 1 after a sentence on stderr where data or arguments are at fault."""
+def parser_of_all() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     script = Path(sys.argv[0]).stem == "fastload"
     parser = argparse.ArgumentParser(
         prog="fastload" if script else "python -m fastload",
@@ -30,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.HELP))
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 1 after a sentence on stderr where data or arguments are at fault."""
+    args = parser_of_all().parse_args(argv)
     try:
         return int(COMMANDS[args.command].run(args))
     except (DataError, OSError, ValueError, ImportError) as error:

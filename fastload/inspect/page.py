@@ -104,20 +104,21 @@ def _dates(source: Source, row: int) -> int:
 
 def _rows(seen: Seen, source: Source, row: int, pixels: NDArray[Any]) -> Iterator[str]:
     """A row of pictures for each kind."""
-    cloud = source.columns.cloud[row][: len(pixels)]
-    clear = int(np.nanargmin(cloud)) if np.isfinite(cloud).any() else 0
-    for kind in pictures(source.modality, pixels, clear):
+    for kind in pictures(source.modality, pixels):
         if not seen._first:
             seen._first = kind
         yield from _row(source, row, kind)
 
 
 def _row(source: Source, row: int, kind: Sequence[Picture]) -> Iterator[str]:
-    limits = f", {kind[0].limits}" if kind[0].limits else ""
-    yield f'<p class="soft">{escape(kind[0].kind)}{escape(limits)}</p><div class="row">'
+    limits = {picture.limits for picture in kind}
+    every = f", {kind[0].limits}" if len(limits) == 1 and kind[0].limits else ""
+    yield f'<p class="soft">{escape(kind[0].kind)}{escape(every)}</p><div class="row">'
     for t, picture in enumerate(kind):
         words = ", ".join(_date(source, row, t))
-        yield _figure(picture.pixels, f"{source.modality.name}, {picture.kind}, {words}", words)
+        own = "" if len(limits) == 1 else f"; {picture.limits}"
+        alt = f"{source.modality.name}, {picture.kind}, {words}"
+        yield _figure(picture.pixels, alt, words + own)
     yield "</div>"
 
 

@@ -41,13 +41,12 @@ class Picture:
     limits: str
 
 
-def pictures(m: Modality, pixels: NDArray[Any], best: int = 0) -> Iterator[list[Picture]]:
+def pictures(m: Modality, pixels: NDArray[Any]) -> Iterator[list[Picture]]:
     """All kinds of pictures of a modality; of each kind one for each date.
 
     Args:
         m: the modality.
         pixels: ``[T, C, H, W]`` in the units on disk.
-        best: the date that colours are stretched by, such as the clearest.
     """
     names = [plain(name) for name in m.shown.names]
     if m.name.endswith("cloud_mask"):
@@ -59,7 +58,7 @@ def pictures(m: Modality, pixels: NDArray[Any], best: int = 0) -> Iterator[list[
     found = False
     for kind, places in _compositions(names, m.bands):
         found = True
-        yield list(_colours(kind, pixels[:, places], best))
+        yield list(_colours(kind, pixels[:, places]))
     for c, name in enumerate(names):
         if name in DECIBELS:
             found = True
@@ -67,7 +66,7 @@ def pictures(m: Modality, pixels: NDArray[Any], best: int = 0) -> Iterator[list[
                    for image in pixels]  # fmt: skip
     if not found:
         name = m.shown.names[0] if m.shown.names else "band 0"
-        low, high = stretch(pixels[best, 0])
+        low, high = stretch(pixels[:, 0])
         yield [_grey(name, image[0], low, high) for image in pixels]
 
 
@@ -100,12 +99,10 @@ def stretch(image: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _colours(kind: str, pixels: NDArray[Any], best: int) -> Iterator[Picture]:
-    if pixels.dtype == np.uint8:
-        low, high = 0.0, 255.0
-    else:
-        low, high = stretch(pixels[best])
+def _colours(kind: str, pixels: NDArray[Any]) -> Iterator[Picture]:
+    """Each date by itself, since clouds and haze would leave the others dark."""
     for image in pixels:
+        low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else stretch(image)
         yield Picture(kind, coloured(image, low, high), f"{low:.0f} to {high:.0f}")
 
 
@@ -130,7 +127,7 @@ def mask(image: NDArray[Any]) -> Image:
     table = np.full((256, 3), (255, 0, 255), np.uint8)
     for number, (_, colour) in enumerate(MASK):
         table[number] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return table[np.clip(image.astype(np.int64), 0, 255)]
+    return np.asarray(table[np.clip(image.astype(np.int64), 0, 255)], np.uint8)
 
 
 def classes(image: NDArray[Any]) -> Image:
@@ -138,6 +135,6 @@ def classes(image: NDArray[Any]) -> Image:
     number = np.arange(256)
     hue = (number * 0.61803398875) % 1
     parts = [np.abs(((hue + shift) % 1) * 6 - 3) - 1 for shift in (0, 2 / 3, 1 / 3)]
-    table = (np.clip(np.stack(parts, axis=1), 0.1, 0.9) * 255).astype(np.uint8)
+    table: Image = (np.clip(np.stack(parts, axis=1), 0.1, 0.9) * 255).astype(np.uint8)
     table[0] = 0
-    return table[np.clip(image.astype(np.int64), 0, 255)]
+    return np.asarray(table[np.clip(image.astype(np.int64), 0, 255)], np.uint8)

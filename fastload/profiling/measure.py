@@ -1,7 +1,7 @@
 """A loader's run, the same batches from memory, and the floors, as one set of figures."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -156,7 +156,7 @@ def _run(loader: DataLoader, consume: Consumer, seconds: float) -> _Run:
     return _Run(samples, took, kept)
 
 
-def _endless(loader: DataLoader) -> Iterator[Any]:  # type: ignore[misc]
+def _endless(loader: DataLoader) -> Generator[Any, None, None]:
     while True:
         one = iter(loader)
         try:
