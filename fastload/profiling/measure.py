@@ -16,6 +16,7 @@ from fastload.loader import DEFAULT_PREFETCH, DataLoader
 from fastload.processors import processors
 from fastload.profiling.floors import floors, has_storage, once, rate, read_all, ready
 from fastload.profiling.rule import Advice, Situation, advise
+from fastload.storage.errors import DataError
 
 MOST_KEPT = 2**29
 """Bytes of batches that are kept to be shown again."""
@@ -90,7 +91,7 @@ def measure(
     seen = run.samples + B * (DEFAULT_PREFETCH + 1)
     unread = order[seen:] if len(order) >= seen + 2 * B else order
     storage = _storage(dataset, unread[: 8 * B], num_workers, seed, part)
-    have = ready(dataset, order[:B], seed)
+    have = ready(dataset, order[:B] if on_error == "raise" else _sound(dataset, order[:B]), seed)
     found = floors(have, num_workers, part)
     recipe = dataset.recipe
     situation = Situation(
@@ -185,6 +186,21 @@ def _replayed(run: _Run, consume: Consumer, seconds: float, batch: int) -> float
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return count * batch / max(1e-9, perf_counter() - start)
+
+
+def _sound(dataset: Dataset, samples: Any) -> Any:
+    """Those of some samples that can be read, since the loader replaces the others."""
+    found = []
+    for sample in samples.tolist():
+        try:
+            for name in dataset.modalities:
+                dataset.read(name, sample)
+        except DataError:
+            continue
+        found.append(sample)
+    if not found:
+        raise ValueError(f"none of {len(samples)} samples can be read")
+    return np.array(found)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import fastload
-from fastload import Radiometry, Recipe, View
+from fastload import DataError, Radiometry, Recipe, View
 from fastload.cli import main
 from fastload.profiling import Situation, advise, measure
 from fastload.profiling.rule import together
@@ -130,6 +130,16 @@ def test_a_source_without_chunks_has_no_storage_of_its_own() -> None:
     found = measure(dataset, seconds=0.2, batch_size=2, num_workers=1)
     assert found.situation.floors["storage"] is None
     assert found.advice.floor in ("decode", "views", "memory")
+
+
+def test_samples_that_cannot_be_read(tmp_path: Path) -> None:
+    root = made.damaged(tmp_path / "d", 3)
+    data = made.dataset(SMALL, path=root)
+    with pytest.raises(DataError, match="CRC-32"):
+        measure(data, seconds=0.3, batch_size=21, num_workers=1)
+    found = measure(data, seconds=0.3, batch_size=21, num_workers=1, on_error="replace")
+    assert found.stats["replaced"] > 0
+    assert found.situation.floors["decode"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

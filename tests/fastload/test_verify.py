@@ -23,6 +23,7 @@ from fastload.statistics import statistics
 from fastload.storage.store import Local
 from fastload.synth import synth
 from fastload.verify import Report, verify
+from fastload.verify.state import State
 from tests.fastload import shardmaker as make
 from tests.fastload.made import REPOSITORY
 from tests.fastload.slow_store import Slow
@@ -481,6 +482,26 @@ def test_a_state_of_something_else_is_begun_anew(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text('{"digest": "other"}\n{"unit": "pixels/S2L2A/0", "result": {}}\n')
     assert found(sources, state=state).resumed == 0
+
+
+def test_a_state_that_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="what is done cannot be kept"):
+        report = found(opened(write(tmp_path / "d")), state=tmp_path / "file" / "state")
+    assert report.findings == []
+
+
+def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    state = State(tmp_path / "state", "digest")
+    state._file = full.open("w")
+    with pytest.warns(UserWarning, match="No space left"):
+        state.finished("a", {})
+    state.finished("b", {})
+    state.close(complete=True)
+    assert set(state.done) == {"a", "b"}
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
