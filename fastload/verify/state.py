@@ -74,8 +74,8 @@ class State:
     def _without(self, error: OSError) -> None:
         self._file = None
         warnings.warn(
-            f"{self.path}: what is done cannot be kept ({error}); an interrupted verification would "
-            "begin anew",
+            f"{self.path}: what is done cannot be kept ({error}); an interrupted verification "
+            "would begin anew",
             stacklevel=4,
         )
 
