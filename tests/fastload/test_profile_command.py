@@ -10,8 +10,9 @@ import pytest
 
 import fastload
 from fastload import DataError, Radiometry, Recipe, View
-from fastload.cli import main
+from fastload.cli import main, parser_of_all
 from fastload.profiling import Situation, advise, measure
+from fastload.profiling.report import WHAT
 from fastload.profiling.rule import together
 from fastload.recipes import RECIPES, recipe_of
 from tests.conformance import toys
@@ -216,3 +217,14 @@ def test_recipes_that_do_not_fit(tmp_path: Path, text: str, sentence: str) -> No
     with pytest.raises(ValueError, match=sentence) as caught:
         recipe_of(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_the_commands_of_the_page_are_commands() -> None:
+    """Each line of docs/tools.md is what the parser takes; its samples' lines are the tables'."""
+    text = (made.REPOSITORY / "docs" / "tools.md").read_text()
+    commands = [line.split()[3:] for line in text.splitlines() if "    python -m fastload" in line]
+    assert {command[0] for command in commands} == {"verify", "inspect", "profile", "index"}
+    for command in commands:
+        parser_of_all().parse_args(command)
+    for words in WHAT.values():
+        assert words in text or words == WHAT["consumer"]
