@@ -24,6 +24,8 @@ from fastload.storage.store import Local
 from fastload.synth import synth
 from fastload.verify import Report, verify
 from fastload.verify.state import State
+from tests.conformance import toys
+from tests.conformance.toy import Memory, npy
 from tests.fastload import shardmaker as make
 from tests.fastload.made import REPOSITORY
 from tests.fastload.slow_store import Slow
@@ -526,3 +528,16 @@ def test_arguments_that_do_not_fit(
 
 def test_an_empty_place(tmp_path: Path) -> None:
     assert main(["verify", str(tmp_path), "--quiet"]) == 2
+
+
+def test_sources_without_chunks() -> None:
+    """What a layout outside of the package gives: no shards, no chunks, no known ground."""
+    files = toys.arrays()
+    source = npy(Memory("toy", files)).sources["toy"]
+    report = found({"toy": source}, workers=2)
+    assert report.findings == []
+    assert report.checks["overlap"].startswith("skipped: the patches' size is unknown")
+    files["004.npy"] = files["004.npy"][:-100]
+    finding = found({"toy": source}, quick=9).findings[0]
+    assert (finding.kind, finding.shard) == ("chunk", "memory://toy/004.npy")
+    assert [f["looked_at"] for f in report.facts.values()] == [9]
