@@ -75,9 +75,10 @@ def _of_file(path: Path) -> Recipe:
         if not isinstance(data, dict) or not isinstance(data.get("views"), list):
             raise ValueError("expected an object with a list 'views'")
         views = tuple(_fields(View, view, "views") for view in data["views"])
-        return _fields(
+        recipe: Recipe = _fields(
             Recipe, data | {"views": views, "radiometry": _radiometry(data)}, "the recipe"
         )
+        return recipe
     except (ValueError, TypeError) as error:
         raise ValueError(f"recipe {path}: {error}") from error
 

@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     parser.add_argument("root", metavar="ROOT", help="data set of any layout that is read")
     parser.add_argument("--split", help="split, where the layout has splits (its default)")
-    parser.add_argument("--modality", nargs="+", metavar="NAME", help="modalities (see below)")
+    parser.add_argument(
+        "--modality", nargs="+", metavar="NAME", help="modalities (the layout's own)"
+    )
     parser.add_argument("--layout", help="name of the layout, where it is not recognised")
     parser.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE",

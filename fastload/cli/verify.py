@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """0 where all is sound, 1 where there are findings, 2 where arguments do not fit."""
     try:
         return _run(args)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"fastload verify: {error}", file=sys.stderr)
         return 2
 

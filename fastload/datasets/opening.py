@@ -22,7 +22,8 @@ def open(root: Place, *, layout_name: str | None = None, **options: Any) -> Data
         ValueError: lists the layouts, where the name is unknown.
     """
     store = at(root)
-    opened: Dataset = kind(store, layout_name)(store, **options)
+    cls: Any = kind(store, layout_name)
+    opened: Dataset = cls(store, **options)
     return opened
 
 

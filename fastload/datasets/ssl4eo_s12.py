@@ -132,9 +132,10 @@ class SSL4EOS12(Dataset):
 
     @classmethod
     def modalities_at(cls, root: Store, split: str) -> list[str]:
-        """See `Dataset.modalities_at`: all folders of tars."""
+        """See `Dataset.modalities_at`: all folders of tars, those of Sentinel-2 first."""
         below = root.below(split)
-        return [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        found = [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        return sorted(found, key=lambda name: not name.startswith("S2"))
 
 
 def _one_square(modalities: Sequence[Modality]) -> bool:

@@ -1,6 +1,7 @@
 """What the parts of a loader do alone: reading, decoding, making views, copying."""
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,6 +61,23 @@ def fetch(dataset: Dataset, name: str, part: Part, slot: int) -> list[NDArray[np
     return source.fetch(int(part.rows[slot]), rows, buffer, Stages())
 
 
+class _Scratch(threading.local):
+    """A thread's own memory, used again, as a loader's batches are."""
+
+    def __init__(self) -> None:
+        self.arrays = dict[Any, NDArray[Any]]()
+
+    def take(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Such an array, the same each time."""
+        found = self.arrays.get((shape, dtype))
+        if found is None:
+            found = self.arrays[shape, dtype] = np.empty(shape, dtype)
+        return found
+
+
+_SCRATCH = _Scratch()
+
+
 def decode(have: Ready, name: str, slot: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """A slot's pixels ``[t, C, H, W]``, of bytes in memory where the source has chunks."""
     source, part = have.dataset.sources[name], have.request.parts[name]
@@ -86,12 +104,14 @@ def views(have: Ready, slot: int) -> None:
             h, w = view.shape
             C = pixels.shape[1]
             shape = (h, w, C) if recipe.channels_last else (C, h, w)
-            out = np.empty(shape, np.float32 if recipe.dtype == "float32" else np.uint16)
+            out = _SCRATCH.take(shape, np.float32 if recipe.dtype == "float32" else np.uint16)
             for t in dataset.stored_timestamps(name, int(params["timestamp"])):
                 cpu.apply(
                     pixels[shown.index(t)], params, view, dataset.scalings[name],
                     None if kept is None else kept[slot, v], out,
                     dtype=recipe.dtype, channels_last=recipe.channels_last,
+                    nodata=dataset.modalities[name].fill_value,
+                    counts=_SCRATCH.take((3,), np.int64),
                 )  # fmt: skip
 
 
@@ -142,8 +162,8 @@ def floors(have: Ready, threads: int, seconds: float) -> dict[str, float | None]
             np.copyto(room[slot][name], pixels)
 
     def decoded(slot: int) -> None:
-        for name in have.request.parts:
-            decode(have, name, slot)
+        for name, pixels in have.pixels[slot].items():
+            decode(have, name, slot, _SCRATCH.take(pixels.shape, pixels.dtype))
 
     rendered = have.dataset.recipe is not None
     return {

@@ -1,7 +1,7 @@
 """A loader's run, the same batches from memory, and the floors, as one set of figures."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -16,9 +16,10 @@ from fastload.loader import DEFAULT_PREFETCH, DataLoader
 from fastload.processors import processors
 from fastload.profiling.floors import floors, has_storage, once, rate, read_all, ready
 from fastload.profiling.rule import Advice, Situation, advise
+from fastload.storage.errors import DataError
 
-MOST_KEPT = 2**29
-"""Bytes of batches that are kept to be shown again."""
+MOST_KEPT, MOST_BATCHES = 2**29, 8
+"""Bytes of batches that are kept to be shown again, and how many."""
 Consumer = Callable[[Any], object]
 
 
@@ -90,7 +91,7 @@ def measure(
     seen = run.samples + B * (DEFAULT_PREFETCH + 1)
     unread = order[seen:] if len(order) >= seen + 2 * B else order
     storage = _storage(dataset, unread[: 8 * B], num_workers, seed, part)
-    have = ready(dataset, order[:B], seed)
+    have = ready(dataset, order[:B] if on_error == "raise" else _sound(dataset, order[:B]), seed)
     found = floors(have, num_workers, part)
     recipe = dataset.recipe
     situation = Situation(
@@ -103,8 +104,9 @@ def measure(
         int(p.chunks.rows["stored"].sum()) for p in have.request.parts.values() if p.chunks
     )
     decoded = sum(a.nbytes for pixels in have.pixels for a in pixels.values())
+    replay = _replayed(run, copier(run.kept[0]), part, B)
     return Measured(
-        situation, advise(situation), run.samples, run.seconds, _replayed(run, copied, part, B),
+        situation, advise(situation), run.samples, run.seconds, replay,
         stored / len(have), decoded / len(have), unread is order, loader.stats(),
     )  # fmt: skip
 
@@ -124,25 +126,32 @@ def _nobody(batch: Any) -> None:
     """Take a batch and do nothing."""
 
 
-def copied(value: Any) -> Any:
-    """A batch of which each tensor is new."""
+def copier(like: Any) -> Consumer:
+    """A consumer that copies each tensor of a batch to memory that it has already."""
+    room = [torch.empty_like(t) for t in tensors(like)]
+
+    def copy(batch: Any) -> None:
+        for mine, theirs in zip(room, tensors(batch), strict=True):
+            mine.copy_(theirs)
+
+    return copy
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Those in a batch, in its order."""
     if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {name: copied(v) for name, v in value.items()}
-    return [copied(v) for v in value] if isinstance(value, list) else value
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors(part)
 
 
 def _run(loader: DataLoader, consume: Consumer, seconds: float) -> _Run:
     """Epoch after epoch until the time is over; the first batch, for which all is opened and
     compiled, is not counted."""
-    kept: list[Any] = []
-    room, samples, start = MOST_KEPT, 0, 0.0
+    samples, start = 0, 0.0
     batches = _endless(loader)
     for batch in batches:
-        if room > 0:
-            kept.append(batch)
-            room -= nbytes(batch)
         consume(batch)
         if not start:
             start = perf_counter()
@@ -152,26 +161,19 @@ def _run(loader: DataLoader, consume: Consumer, seconds: float) -> _Run:
             break
     _synchronise(loader.device)
     took = perf_counter() - start
+    del batch  # so that the loader's memory is used again, as in a run
+    kept = _some(batches)
     batches.close()
     return _Run(samples, took, kept)
 
 
-def _endless(loader: DataLoader) -> Iterator[Any]:  # type: ignore[misc]
+def _endless(loader: DataLoader) -> Generator[Any, None, None]:
     while True:
         one = iter(loader)
         try:
             yield from one
         finally:
             one.close()  # type: ignore[attr-defined]
-
-
-def nbytes(value: Any) -> int:
-    """Of the tensors in a batch."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, dict):
-        return sum(nbytes(v) for v in value.values())
-    return sum(nbytes(v) for v in value) if isinstance(value, list | tuple) else 0
 
 
 def _replayed(run: _Run, consume: Consumer, seconds: float, batch: int) -> float:
@@ -185,6 +187,31 @@ def _replayed(run: _Run, consume: Consumer, seconds: float, batch: int) -> float
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return count * batch / max(1e-9, perf_counter() - start)
+
+
+def _sound(dataset: Dataset, samples: Any) -> Any:
+    """Those of some samples that can be read, since the loader replaces the others."""
+    found = []
+    for sample in samples.tolist():
+        try:
+            for name in dataset.modalities:
+                dataset.read(name, sample)
+        except DataError:
+            continue
+        found.append(sample)
+    if not found:
+        raise ValueError(f"none of {len(samples)} samples can be read")
+    return np.array(found)
+
+
+def _some(batches: Iterator[Any]) -> list[Any]:
+    """A few batches, as far as memory is meant to hold them."""
+    kept: list[Any] = []
+    room = MOST_KEPT
+    while len(kept) < MOST_BATCHES and room > 0:
+        kept.append(next(batches))
+        room -= sum(t.numel() * t.element_size() for t in tensors(kept[-1]))
+    return kept
 
 
 def _synchronise(device: torch.device) -> None:

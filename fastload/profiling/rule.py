@@ -75,7 +75,7 @@ def advise(s: Situation) -> Advice:
             CONSUMER, "", f"it takes {s.consumer:.0f} samples/s of batches that lie in memory"
         )
     floor = slowest(s.floors)
-    if s.workers and s.loader < LOSS * together(s):
+    if s.workers >= s.processors and s.loader < LOSS * together(s):
         reason = f"the parts together allow {together(s):.0f} samples/s"
         return Advice(floor, f"prefetch_factor {s.prefetch} -> {2 * s.prefetch}", reason)
     by_floor = {"storage": _storage, "decode": _decode, "views": _views, "memory": _memory}

@@ -29,7 +29,7 @@ def where(source: Source, sample: int) -> str:
 
 def key(source: Source, sample: int) -> str:
     """A sample's key as text."""
-    return source.columns.key[sample].decode("utf-8", "replace")
+    return str(source.columns.key[sample].decode("utf-8", "replace"))
 
 
 def keys(sources: Sources) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """One thing that is wrong with a data set."""
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ KINDS = (
     "structure", "index", "keys", "chunk", "crc", "storage", "dates", "agreement", "offset",
     "not_finite", "no_data", "overlap",
 )  # fmt: skip
+_TOLD = re.compile("expected (.*?),? (?:but )?found (.*)", re.DOTALL)
+"""An error's reason that says both itself."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,6 +58,6 @@ def of_error(modality: str, error: DataError, kind: str = "chunk") -> Finding:
     else:
         expected = "a sound shard" if kind in ("structure", "index") else "a chunk that decodes"
     field = error.member.partition(".zarr.zip/")[2] or "content"
-    return Finding(
-        kind, modality, error.shard, error.member, field, expected, error.reason, error.offset
-    )
+    told = _TOLD.fullmatch(error.reason)
+    expected, found = told.groups() if told else (expected, error.reason)
+    return Finding(kind, modality, error.shard, error.member, field, expected, found, error.offset)

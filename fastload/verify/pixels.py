@@ -42,7 +42,8 @@ class Tally:
     @classmethod
     def none(cls, bands: int) -> Self:
         """Of no samples."""
-        return cls(*np.zeros((5, bands)), np.full(bands, np.inf))
+        pixels, total, nan, infinite, no_data = np.zeros((5, bands))
+        return cls(pixels, total, nan, infinite, no_data, np.full(bands, np.inf))
 
     def merge(self, other: "Tally") -> None:
         """Add another's."""

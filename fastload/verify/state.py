@@ -1,9 +1,11 @@
 """What of a long verification is done, a line a unit of work, so that an end at any moment loses
 only what was under way."""
 
+import contextlib
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,7 +33,8 @@ class State:
     """A file of finished units; a torn last line, as a kill leaves it, is passed over.
 
     Args:
-        path: of the file, whose folder is made; None keeps nothing.
+        path: of the file, whose folder is made; None keeps nothing. Where it cannot be written, a
+            warning says so, and nothing is kept.
         digest: of what is verified; a file of something else is begun anew.
         fresh: begin anew in any case.
     """
@@ -44,6 +47,12 @@ class State:
         kept = [] if fresh else _lines(path)
         if kept and kept[0] == {"digest": digest}:
             self.done = {line["unit"]: line["result"] for line in kept[1:]}
+        try:
+            self._begin(path, digest)
+        except OSError as error:
+            self._without(error)
+
+    def _begin(self, path: Path, digest: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [{"unit": unit, "result": result} for unit, result in self.done.items()]
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -54,9 +63,21 @@ class State:
     def finished(self, unit: str, result: Any) -> None:
         """Keep a unit's result."""
         self.done[unit] = result
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(_text({"unit": unit, "result": result}))
             self._file.flush()
+        except OSError as error:
+            self._without(error)
+
+    def _without(self, error: OSError) -> None:
+        self._file = None
+        warnings.warn(
+            f"{self.path}: what is done cannot be kept ({error}); an interrupted verification "
+            "would begin anew",
+            stacklevel=4,
+        )
 
     def close(self, complete: bool) -> None:
         """End; of a verification that is complete nothing is kept, so that the next one looks
@@ -64,7 +85,8 @@ class State:
         if self._file is not None:
             self._file.close()
         if complete and self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
 
 def _lines(path: Path) -> list[Any]:

@@ -13,11 +13,11 @@ from tqdm.auto import tqdm
 from fastload.datasets.source import Source
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.extras import missing
+from fastload.ground import overlaps, size_of
 from fastload.statistics import Statistics
 from fastload.verify import columns, work
 from fastload.verify.finding import Finding
 from fastload.verify.pixels import OPTICAL, Tally, offset
-from fastload.verify.places import overlaps, size_of
 from fastload.verify.shards import others
 from fastload.verify.state import State, digest
 

@@ -91,7 +91,7 @@ def results(
         while True:
             for unit in islice(left, 4 * workers - len(waiting)):
                 given = (_there, unit) if processes else (do, sources[unit.source], unit)
-                waiting[pool.submit(*given)] = unit  # type: ignore[arg-type]
+                waiting[pool.submit(*given)] = unit
             if not waiting:
                 return
             done = next(as_completed(waiting))

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import fastload
-from fastload import Radiometry, Recipe, View
-from fastload.cli import main
+from fastload import DataError, Radiometry, Recipe, View
+from fastload.cli import main, parser_of_all
 from fastload.profiling import Situation, advise, measure
+from fastload.profiling.report import WHAT
 from fastload.profiling.rule import together
 from fastload.recipes import RECIPES, recipe_of
 from tests.conformance import toys
@@ -132,6 +133,16 @@ def test_a_source_without_chunks_has_no_storage_of_its_own() -> None:
     assert found.advice.floor in ("decode", "views", "memory")
 
 
+def test_samples_that_cannot_be_read(tmp_path: Path) -> None:
+    root = made.damaged(tmp_path / "d", 3)
+    data = made.dataset(SMALL, path=root)
+    with pytest.raises(DataError, match="CRC-32"):
+        measure(data, seconds=0.3, batch_size=21, num_workers=1)
+    found = measure(data, seconds=0.3, batch_size=21, num_workers=1, on_error="replace")
+    assert found.stats["replaced"] > 0
+    assert found.situation.floors["decode"]
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chart, figures = tmp_path / "c.png", tmp_path / "f.json"
     command = ["profile", str(made.root()), "--recipe", "moco_v2", "--image-size", "16",
@@ -206,3 +217,14 @@ def test_recipes_that_do_not_fit(tmp_path: Path, text: str, sentence: str) -> No
     with pytest.raises(ValueError, match=sentence) as caught:
         recipe_of(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_the_commands_of_the_page_are_commands() -> None:
+    """Each line of docs/tools.md is what the parser takes; its samples' lines are the tables'."""
+    text = (made.REPOSITORY / "docs" / "tools.md").read_text()
+    commands = [line.split()[3:] for line in text.splitlines() if "    python -m fastload" in line]
+    assert {command[0] for command in commands} == {"verify", "inspect", "profile", "index"}
+    for command in commands:
+        parser_of_all().parse_args(command)
+    for words in WHAT.values():
+        assert words in text or words == WHAT["consumer"]

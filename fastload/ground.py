@@ -56,6 +56,20 @@ def boxes(lon: Floats, lat: Floats, height: float, width: float) -> Floats:
     return np.stack([lon - dlon, south, lon + dlon, north], axis=1)
 
 
+def corners(lon: Floats, lat: Floats, height: float, width: float) -> Floats:
+    """Corners of patches that look north ``[N, 4, 2]`` as longitude and latitude, from the
+    south-western one on against the clock. Longitudes go beyond 180 as those of `boxes`."""
+    meridian, across = radii(lat)
+    dlat = np.degrees(height / 2 / meridian)
+    out = np.empty((len(lon), 4, 2))
+    for i, (x, y) in enumerate(((-1, -1), (1, -1), (1, 1), (-1, 1))):
+        edge = np.clip(lat + y * dlat, -90, 90)
+        ring = np.maximum(across * np.cos(np.radians(edge)), 1e-9)
+        out[:, i, 0] = lon + x * np.degrees(np.minimum(width / 2 / ring, np.pi))
+        out[:, i, 1] = edge
+    return out
+
+
 def overlaps(lon: Floats, lat: Floats, height: float, width: float, least: float) -> Pairs:
     """Pairs of patches of an intersection over union above `least`.
 
