@@ -11,6 +11,7 @@ PUBLISHED = {
     "S2RGB": ("R", "G", "B"),
     "S1GRD": ("VV", "VH"),
     "S1RTC": ("VV", "VH"),
+    "S1": ("VV", "VH"),
 }
 """Names by modality in the order on disk, for files that hold none."""
 _NUMBERED = re.compile(r"([a-z]+)0*(\d+)([a-z]*)")

@@ -18,6 +18,8 @@ def warn_of_offset(dataset: Dataset) -> None:
 
     Reads one timestamp of a few samples; samples that cannot be read are passed over here.
     """
+    if not dataset.statistics.mean:  # nothing is said of the data
+        return
     if dataset.recipe is None or getattr(dataset, "_offset_checked", False):
         return
     dataset._offset_checked = True  # type: ignore[attr-defined]

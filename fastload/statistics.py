@@ -2,7 +2,9 @@
 
 The two v1.1 releases of SSL4EO-S12 differ by exactly 1000 DN in every Sentinel-2 band: the one of
 zarr chunk files carries the offset of ESA's processing baseline 04.00, the one of WebDataset tars
-does not. Sources: the statistics in the v1.0 and v1.1 repositories' loaders.
+does not. Sources: the statistics in the v1.0 and v1.1 repositories' loaders. TerraMesh carries the
+offset in some samples and not in others, see `fastload.datasets.terramesh`; its set says 0, as the
+later version of its paper does.
 """
 
 import os
@@ -161,6 +163,53 @@ _V10_STD = {
               1455.52084939, 1343.48379601),
     "S1GRD": (5.25697717, 5.91150917),
 }
+# What Copernicus-FM's published training does to the values: S1 and S2 by the statistics of
+# SSL4EO-S12, Sentinel-3 times its scale factors (bands Oa01 and Oa10 lie on disk 1e9 times too
+# large, which its reader undoes), DEM in units of 10 km, Sentinel-5P as it is.
+_OLCI = (0.0139465, 0.0133873, 0.0121481, 0.0115198, 0.0100953, 0.0123538, 0.00879161, 0.00876539,
+         0.0095103, 0.00773378, 0.00675523, 0.0071996, 0.00749684, 0.0086512, 0.00526779,
+         0.00530267, 0.00493004, 0.00549962, 0.00502847, 0.00326378, 0.00324118)
+_CFM_MEAN = {
+    "s1_grd": (-12.59, -20.26),
+    "s2_toa": (1612.9, 1397.6, 1322.3, 1373.1, 1561.0, 2108.4, 2390.7, 2318.7, 2581.0, 837.7, 22.0,
+               2195.2, 1537.4),
+    "s3_olci": (0.0,) * len(_OLCI),
+    "s5p_co": (0.0,), "s5p_no2": (0.0,), "s5p_o3": (0.0,), "s5p_so2": (0.0,),
+    "dem": (0.0,),
+}
+_CFM_STD = {
+    "s1_grd": (5.26, 5.91),
+    "s2_toa": (791.0, 854.3, 878.7, 1144.9, 1127.5, 1164.2, 1276.0, 1249.5, 1345.9, 577.5, 47.5,
+               1340.0, 1142.9),
+    "s3_olci": tuple((1e9 if i in (0, 9) else 1.0) / scale for i, scale in enumerate(_OLCI)),
+    "s5p_co": (1.0,), "s5p_no2": (1.0,), "s5p_o3": (1.0,), "s5p_so2": (1.0,),
+    "dem": (10000.0,),
+}
+# Source: `statistics` in terramesh.py, the reading code that is published with the data set; its
+# terramesh_statistics.yaml has the same. TerraMind itself was trained with slightly other numbers
+# (S2L2A B01 1390.458 / 2106.761, DEM 670.665 / 951.272), those of terratorch's terramind_register.
+_TERRAMESH_MEAN = {
+    "S2L1C": (2357.090, 2137.398, 2018.799, 2082.998, 2295.663, 2854.548, 3122.860, 3040.571,
+              3306.491, 1473.849, 506.072, 2472.840, 1838.943),
+    "S2L2A": (1390.461, 1503.332, 1718.211, 1853.926, 2199.116, 2779.989, 2987.025, 3083.248,
+              3132.235, 3162.989, 2424.902, 1857.665),
+    "S2RGB": (110.349, 99.507, 75.843),
+    "S1GRD": (-12.577, -20.265),
+    "S1RTC": (-10.93, -17.329),
+    "NDVI": (0.327,),
+    "DEM": (651.663,),
+}
+_TERRAMESH_STD = {
+    "S2L1C": (1673.639, 1722.641, 1602.205, 1873.138, 1866.055, 1779.839, 1776.496, 1724.114,
+              1771.041, 1079.786, 512.404, 1340.879, 1172.435),
+    "S2L2A": (2131.157, 2163.666, 2059.311, 2152.477, 2105.179, 1912.773, 1842.326, 1893.568,
+              1775.656, 1814.907, 1436.282, 1336.155),
+    "S2RGB": (69.905, 53.708, 53.378),
+    "S1GRD": (5.179, 5.872),
+    "S1RTC": (4.391, 4.459),
+    "NDVI": (0.322,),
+    "DEM": (928.168,),
+}
 # fmt: on
 
 
@@ -171,14 +220,24 @@ def _without_offset(mean: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[fl
     }
 
 
+def _same(number: float, of: Numbers) -> Numbers:
+    """One number for all bands."""
+    return {m: (number,) * len(v) for m, v in of.items()}
+
+
 STATISTICS = {
     s.name: s
     for s in (
         Statistics("v1.0", 0.0, _V10_MEAN, _V10_STD),
+        # The 8-bit release: mean - 2 std to mean + 2 std, clipped, as 0 to 255. Clipping apart,
+        # that makes these numbers of every band's.
+        Statistics("v1.0-8bit", 0.0, _same(127.5, _V10_MEAN), _same(255 / 4, _V10_MEAN)),
         Statistics(
             "v1.1-webdataset", 0.0, _without_offset(_V11_MEAN) | _MORE_MEAN, _V11_STD | _MORE_STD
         ),
         Statistics("v1.1-zarr", 1000.0, _V11_MEAN, _V11_STD),
+        Statistics("copernicus-fm", 0.0, _CFM_MEAN, _CFM_STD),
+        Statistics("terramesh", 0.0, _TERRAMESH_MEAN, _TERRAMESH_STD),
     )
 }
 """All sets by name."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastload import DataError
+from fastload.datasets import LAYOUTS
 from ssl4eo_train import __version__, checkpoint, distributed, help_method
 from ssl4eo_train.config import FUSIONS, LOADERS, MISSING, ON_ERROR, PRECISIONS, SEASONS, resolve
 from ssl4eo_train.distributed import World
@@ -80,7 +81,10 @@ def parser() -> argparse.ArgumentParser:
         "--help-method", choices=list(METHODS), action=_HelpMethod, help="list its options and exit"
     )
     p.add_argument(
-        "--data", metavar="ROOT", help="root folder of SSL4EO-S12 v1.1; default: made scenes"
+        "--data", metavar="ROOT", help="root folder or URL of the data; default: made scenes"
+    )
+    p.add_argument(
+        "--layout", choices=list(LAYOUTS), help="of the data; default: what lies there tells"
     )
     p.add_argument("--split", help="folder below the root; default: train")
     p.add_argument("--modality", nargs="+", metavar="NAME", help="one or more; default: S2L1C")
@@ -103,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--fusion", choices=FUSIONS, help="of several modalities; default: early")
     p.add_argument("--seasons", choices=SEASONS, help="of the views; default: as the method has it")
-    p.add_argument("--statistics", help="named statistics of the data; default: v1.1-webdataset")
+    p.add_argument("--statistics", help="of the data, a name or JSON file; default: the layout's")
     p.add_argument("--loader", choices=LOADERS, help="default: dali on a GPU, threads on the CPU")
     p.add_argument(
         "--workers", type=_count(0), metavar="N", help="default: the usable cores, at most 16"

@@ -29,9 +29,12 @@ class Config:
     """Of the method, by the fields of its `Options`; what is not here is at its default."""
     loader: str
     data: str | None
-    """Root folder of the dataset; None for made scenes."""
+    """Where the dataset lies, a folder or URL; None for made scenes."""
+    layout: str | None
+    """A name of `fastload.datasets.LAYOUTS`; None: what lies there tells."""
     split: str
-    statistics: str
+    statistics: str | None
+    """By name, or a JSON file; None: as the layout has them."""
     modality: list[str]
     fusion: str
     """How several modalities share a view: ``early`` stacks their bands; ``views`` shows one in
@@ -91,7 +94,7 @@ ON_ERROR = ("raise", "replace")
 LOADERS = ("dali", "threads", "torch")
 SEASONS = ("independent", "same", "distinct", "all")
 CONTINUED = (
-    *("method", "options", "data", "split", "statistics", "modality", "bands", "missing"),
+    *("method", "options", "data", "layout", "split", "statistics", "modality", "bands", "missing"),
     *("fusion", "seasons", "on_error"),
     *("arch", "image_size", "accumulate", "epochs", "steps", "precision", "seed", "lr"),
     *("checkpointing", "init"),
@@ -179,8 +182,9 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "method": method,
         "options": {},
         "data": None,
+        "layout": None,
         "split": "train",
-        "statistics": "v1.1-webdataset",
+        "statistics": None,
         "modality": ["S2L1C"],
         "fusion": "early",
         "bands": None,

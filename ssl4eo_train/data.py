@@ -1,6 +1,7 @@
 """The loaders that a run can use. All give the same batches in the same order."""
 
 import dataclasses
+import inspect
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 import fastload
+from fastload.datasets.known import layout, recognised
 from fastload.recipe import Recipe
+from fastload.storage.at import at
 from fastload_kernels import Scaling
 from ssl4eo_train import distributed, made
 from ssl4eo_train.config import Config
@@ -53,7 +56,7 @@ def forever(loader: Loader) -> Generator[Batch]:
 class _Carried(torch.utils.data.Dataset[Any]):
     """A dataset whose errors come as samples: torch would turn them into others on their way."""
 
-    def __init__(self, dataset: fastload.SSL4EOS12) -> None:
+    def __init__(self, dataset: fastload.Dataset) -> None:
         self._dataset = dataset
 
     def __getitem__(self, index: int) -> Any:
@@ -82,7 +85,7 @@ class TorchLoader:
     """
 
     def __init__(
-        self, dataset: fastload.SSL4EOS12, plan: fastload.DataLoader, workers: int, pin: bool
+        self, dataset: fastload.Dataset, plan: fastload.DataLoader, workers: int, pin: bool
     ) -> None:
         self._dataset, self._plan, self._workers, self._pin = dataset, plan, workers, pin
         self._epoch = self._step = 0
@@ -132,13 +135,13 @@ def wanted(config: Config, channels_last: bool) -> Recipe:
     return dataclasses.replace(recipe, views=views, channels_last=channels_last)
 
 
-def dates(config: Config, dataset: fastload.SSL4EOS12) -> dict[str, int]:
+def dates(config: Config, dataset: fastload.Dataset) -> dict[str, int]:
     """How many dates of each modality a view shows."""
     infos = {name: dataset.modalities[name] for name in config.modality}
     return {n: m.timestamps if config.seasons == "all" else 1 for n, m in infos.items()}
 
 
-def bands(config: Config, dataset: fastload.SSL4EOS12) -> int:
+def bands(config: Config, dataset: fastload.Dataset) -> int:
     """Channels of a view: the bands of all modalities, of all dates where a view shows these."""
     return sum(dataset.modalities[n].bands * d for n, d in dates(config, dataset).items())
 
@@ -172,25 +175,14 @@ def split(
 
 def make(
     config: Config, recipe: Recipe, device: torch.device, world: World
-) -> tuple[Loader, fastload.SSL4EOS12]:
+) -> tuple[Loader, fastload.Dataset]:
     """Open the data of a run.
 
     Raises:
         SetupError: where it is not there, or holds less than one step, or the loader cannot be had.
     """
-    chosen: dict[str, Any] = {} if config.bands is None else {"bands": config.bands}
     try:
-        dataset = fastload.SSL4EOS12(
-            config.data or made_scenes(config, world),
-            split=config.split,
-            modalities=config.modality,
-            recipe=recipe,
-            statistics=config.statistics,
-            missing=config.missing,
-            seed=config.seed,
-            progress=world.first,
-            **chosen,
-        )
+        dataset = _opened(config, recipe, world)
     except (OSError, ValueError, fastload.DataError) as error:
         raise SetupError(f"--data: {error}") from error
     if len(dataset) < config.batch_size * world.size:
@@ -207,8 +199,28 @@ def make(
     return TorchLoader(dataset, loader, config.workers, device.type == "cuda"), dataset
 
 
+def _opened(config: Config, recipe: Recipe, world: World) -> fastload.Dataset:
+    root = at(config.data or made_scenes(config, world))
+    name = config.layout or recognised(root) or "ssl4eo_s12"  # which says what lies there instead
+    known = inspect.signature(layout(name)).parameters
+    options: dict[str, Any] = {"recipe": recipe, "seed": config.seed}
+    defaults = {"split": "train", "modalities": ["S2L1C"], "statistics": None, "bands": None}
+    for option, default in {**defaults, "missing": "error", "progress": True}.items():
+        setting = _SETTING.get(option, option)
+        given = getattr(config, setting, world.first)
+        if option not in known and option != "progress" and given != default:
+            raise SetupError(f"--{setting}: the layout {name} has no such option")
+        if option in known and given is not None:
+            options[option] = given
+    return fastload.open(root, layout_name=name, **options)
+
+
+_SETTING = {"modalities": "modality"}
+"""What an argument of a layout is called here, where that is another name."""
+
+
 def _loader(
-    config: Config, dataset: fastload.SSL4EOS12, device: torch.device, world: World
+    config: Config, dataset: fastload.Dataset, device: torch.device, world: World
 ) -> fastload.DataLoader:
     return fastload.DataLoader(
         dataset,

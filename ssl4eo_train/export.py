@@ -75,7 +75,7 @@ def _check(tensors: Mapping[str, Tensor], call: Mapping[str, Any]) -> None:
 def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     """What a file should say of its weights, from a checkpoint."""
     run, config = saved["run"], saved["config"]
-    known = statistics(config["statistics"])
+    known = _statistics(saved)
     bands: dict[str, list[str]] = run["band_names"]
     every = run["bands"] // sum(len(names) for names in bands.values())
     dates = saved.get("dates") or dict.fromkeys(bands, every)
@@ -96,6 +96,13 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     }
     plain = {name: run[name] for name in ("method", "arch")}
     return {"format": "pt", **plain, **{name: json.dumps(x) for name, x in values.items()}}
+
+
+def _statistics(saved: Mapping[str, Any]) -> Statistics:
+    """The data's; an older checkpoint has their name alone."""
+    if "statistics" in saved:
+        return Statistics(**saved["statistics"])
+    return statistics(saved["config"].get("statistics") or "v1.1-webdataset")
 
 
 def _radiometry(run: Mapping[str, Any], known: Statistics) -> dict[str, Any]:

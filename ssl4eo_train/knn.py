@@ -101,7 +101,7 @@ class Probe:
     """
 
     def __init__(
-        self, config: Config, dataset: fastload.SSL4EOS12, labels: Mapping[str, str]
+        self, config: Config, dataset: fastload.Dataset, labels: Mapping[str, str]
     ) -> None:
         self._config, self._dataset = config, dataset
         names = [str(key) for key in dataset.keys]
@@ -163,7 +163,7 @@ class Probe:
             yield data.views(batch, config, device)[0]
 
 
-def probe(config: Config, dataset: fastload.SSL4EOS12) -> Probe | None:
+def probe(config: Config, dataset: fastload.Dataset) -> Probe | None:
     """The probe of a run; None where its data come without labels."""
     root = Path(config.data) if config.data else made.folder_of(config.modality)
     path = root / config.split / TABLE

@@ -15,7 +15,7 @@ from ssl4eo_train.distributed import World
 from ssl4eo_train.tracking import NAME, read
 
 
-def opening(config: Config, world: World, model: nn.Module, dataset: fastload.SSL4EOS12) -> str:
+def opening(config: Config, world: World, model: nn.Module, dataset: fastload.Dataset) -> str:
     """Say everything that was resolved about the run, its model and its data."""
     infos = [dataset.modalities[name] for name in config.modality]
     bands = " + ".join(f"{info.name} ({info.bands} bands)" for info in infos)

@@ -139,6 +139,7 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
             "config": dataclasses.asdict(config),
             "run": run,
             "dates": data.dates(config, dataset),
+            "statistics": dataclasses.asdict(dataset.statistics),
             "radiometry": {n: data.numbers(s) for n, s in dataset.scalings.items()},
             "step": step,
             "model": model.state_dict(),

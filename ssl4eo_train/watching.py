@@ -58,7 +58,7 @@ class Watcher:
         tracker: in processes that write nothing, nothing is looked at.
     """
 
-    def __init__(self, config: Config, dataset: fastload.SSL4EOS12, tracker: Tracker) -> None:
+    def __init__(self, config: Config, dataset: fastload.Dataset, tracker: Tracker) -> None:
         self._config, self._dataset = config, dataset
         self._tracker, self._events = tracker, tracker.events
         self._probe = None if self._events is None else knn.probe(config, dataset)

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, pack, stats, synth
+from fastload.cli import index, pack, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
-COMMANDS = {"index": index, "pack": pack, "stats": stats, "synth": synth}
+COMMANDS = {
+    "index": index,
+    "pack": pack,
+    "profile": profile,
+    "stats": stats,
+    "synth": synth,
+    "verify": verify,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return int(COMMANDS[args.command].run(args))
-    except (DataError, OSError, ValueError) as error:
+    except (DataError, OSError, ValueError, ImportError) as error:
         print(f"fastload {args.command}: {error}", file=sys.stderr)
         return 1

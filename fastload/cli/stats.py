@@ -102,7 +102,7 @@ def measure(
     no_data: float | None = None,
     progress: bool = False,
 ) -> Summary:
-    """Measure a modality of some samples ``[n]``, with all of their dates.
+    """Measure a modality of some samples ``[n]``, with all dates that they have.
 
     The result does not depend on the number of workers, down to the last bit.
 
@@ -126,9 +126,11 @@ def measure(
 
     def block(some: NDArray[np.int64]) -> Moments:
         tally, moments = free.get(), Moments.none(m.bands)
+        dates = dataset.dates_of(modality, some).tolist()
         try:
-            for sample in some.tolist():
-                moments = moments.merged(tally.add(dataset.read(modality, sample)))
+            for sample, count in zip(some.tolist(), dates, strict=True):
+                pixels = dataset.read(modality, sample, range(count))
+                moments = moments.merged(tally.add(pixels))
         finally:
             free.put(tally)
         return moments

@@ -13,18 +13,22 @@ import torch.utils.data
 from numpy.typing import ArrayLike, NDArray
 
 from fastload.datasets import choose
+from fastload.datasets.dates import check_modalities, check_views, lacking
 from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
+from fastload.datasets.grids import grids
 from fastload.datasets.item import Render, by_cpu, by_reference, item
+from fastload.datasets.kinds import Scaled, by_scaling, scalings_of
 from fastload.datasets.labels import labelled
-from fastload.datasets.source import Modality, Source
+from fastload.datasets.source import Modality, Source, read_dates
 from fastload.profile import Stages
 from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
 from fastload.storage.store import Store
 from fastload_kernels import Scaling, draw, draw_bands
-from fastload_kernels.view import draw_timestamps
+from fastload_kernels.grid import Grid
+from fastload_kernels.view import Records, draw_timestamps
 
 
 class Key(str):
@@ -54,8 +58,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
         seed, epoch: what ``dataset[i]`` draws its views with; None for torch's generator.
+        same_ground: whether all modalities are known to cover the same ground, where some do not
+            say what they cover (`Modality.ground`): so those on other grids share a view's crop.
+        grids: by modality, how crops lie on its pixels; None where it has those of the first.
         extras: columns of one's own, which batches have too: ``[N]``, or ``[N, T]`` with an entry
-            for each timestamp; numbers, bool or text.
+            for each timestamp; numbers, bool or text. A vector for each sample, such as a multi-hot
+            label, is ``[N, 1, K]``, and ``[B, K]`` in a batch.
     """
 
     changes = False
@@ -69,6 +77,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int,
         rows: Mapping[str, NDArray[np.int64] | None] | None = None,
         extras: Mapping[str, NDArray[Any]] | None = None,
+        same_ground: bool = False,
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
@@ -76,6 +85,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.seed = index(seed)
         self.epoch: int | None = None
         self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
+        self._lacking = lacking(sources)
+        self.same_ground = same_ground
         self._first = next(iter(sources))
         columns, take = self.sources[self._first].columns, self.rows[self._first]
         picked = slice(None) if take is None else take
@@ -89,8 +100,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     @classmethod
     def modalities_at(cls, root: Store, split: str) -> list[str]:
-        """All modalities of a split, by names alone; none where the layout shows all by default,
-        or knows of no others."""
+        """Names of the modalities that lie at a place and may be asked for one by one, for tools
+        that look at all of them; empty where a layout does not tell."""
         return []
 
     @property
@@ -157,6 +168,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         until: str | np.datetime64 | None = None,
         max_cloud: float | None = None,
         dates: Literal["any", "all"] = "any",
+        min_dates: int | None = None,
     ) -> Self:
         """The samples that fit all that is given, found without reading pixels.
 
@@ -169,11 +181,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
                 a date of unknown share is left out.
             dates: whether "any" or "all" dates of a sample must be in the months, seasons and span,
                 all three at once. An unknown date is in none.
+            min_dates: fewest dates that a sample must have, in every modality that has as many.
 
         Raises:
             ValueError: where an argument does not fit, or no sample does.
         """
         fits = choose.matching(self, bbox, months, seasons, since, until, max_cloud, dates)
+        if min_dates is not None:
+            fits &= choose.lasting(self, min_dates)
         if not fits.any():
             raise ValueError(f"filter: none of the {len(self)} samples fits (dates={dates!r})")
         return self.subset(fits)
@@ -244,30 +259,50 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _taken(self) -> set[str]:
         """Names that a batch has beside its extras."""
         others = {f"time_{name}" for name in self.modalities}
+        if self._lacking:
+            others |= {"present", *(f"present_{name}" for name in self.modalities)}
         return {*NAMES, *self.modalities, *others}
 
     def _see(self, recipe: Recipe | None) -> None:
         self.recipe = recipe
         self.scalings: dict[str, Scaling] = {}
+        self.grids: dict[str, Grid | None] = {}
         if recipe is not None:
             self._check_geometry()
-            self.scalings = {
-                name: recipe.radiometry_of(name).scaling(name, m.bands, self.statistics, m.shown)
-                for name, m in self.modalities.items()
+            self._by_kind = {
+                name: scalings_of(source, name, recipe, self.statistics)
+                for name, source in self.sources.items()
             }
+            self.scalings = {name: kinds[0] for name, kinds in self._by_kind.items()}
+
+    def by_scaling(self, modality: str, samples: NDArray[np.int64]) -> list[Scaled]:
+        """Samples ``[B]``, those together whose pixels of a modality share a radiometry; all do,
+        unless the modality has samples of several kinds."""
+        rows = self.rows_of(modality, samples)
+        return by_scaling(self.sources[modality], self._by_kind[modality], rows)
+
+    def all_scalings(self, modality: str) -> tuple[Scaling, ...]:
+        """The radiometry of each kind of samples that a modality has."""
+        return self._by_kind[modality]
+
+    def scaling_of(self, modality: str, sample: int) -> Scaling:
+        """The radiometry of a modality's pixels of one sample."""
+        if len(self._by_kind[modality]) == 1:
+            return self.scalings[modality]
+        return self.by_scaling(modality, np.array([sample]))[0].scaling
 
     def _check_geometry(self) -> None:
-        sizes = {name: (m.height, m.width) for name, m in self.modalities.items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(
-                f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
-            )
+        self.grids = grids(self.modalities, self.same_ground)
         counts = {name: m.timestamps for name, m in self.modalities.items()}
         if any(n not in (1, self.timestamps) for n in counts.values()):
             raise ValueError(
                 "a view's timestamp is shared by all modalities, so they must have one timestamp "
                 f"or as many as the first: {counts}"
             )
+        assert self.recipe is not None
+        check_modalities(self.modalities, self._lacking, self.dates_of)
+        if self._first in self._lacking:
+            check_views(self.recipe.views, self.all_dates)
         self.draw(np.zeros(1, np.int64), 0, 0)
 
     def __len__(self) -> int:
@@ -327,6 +362,29 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Share of cloudy pixels on each of these dates ``[N, T]``; NaN where unknown."""
         return np.asarray(self.sources[self._first].columns.cloud[self._rows()])
 
+    @property
+    def all_dates(self) -> NDArray[np.int32]:
+        """How many dates of the first modality each sample has ``[N]``: the first ones of T."""
+        return self.dates_of(self._first)
+
+    def dates_of(
+        self, modality: str, samples: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int32]:
+        """How many dates of a modality samples ``[B]`` have, all by default."""
+        if modality not in self._lacking:
+            count = self.places if samples is None else len(samples)
+            return np.full(count, self.modalities[modality].timestamps, np.int32)
+        rows = self.rows[modality] if samples is None else self.rows_of(modality, samples)
+        return self._lacking[modality][slice(None) if rows is None else rows]
+
+    def present_of(self, modality: str, samples: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Which dates of a modality samples ``[B]`` have ``[B, T]``; None where all that were
+        opened have all."""
+        if modality not in self._lacking:
+            return None
+        T = self.modalities[modality].timestamps
+        return np.asarray(np.arange(T) < self.dates_of(modality, samples)[:, None])
+
     def __getstate__(self) -> dict[str, Any]:
         """What is quickly found again does not travel."""
         return {name: value for name, value in vars(self).items() if name not in _FOUND_AGAIN}
@@ -341,7 +399,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         assert self.recipe is not None
         m = next(iter(self.modalities.values()))
         ids, views = self.draw_ids(samples), self.recipe.views
-        return draw(views, seed, epoch, ids, m.height, m.width, m.timestamps)
+        return draw(views, seed, epoch, ids, m.height, m.width, self._drawn_among(samples))
+
+    def drawn_on(self, modality: str, params: Records) -> Records:
+        """Drawn parameters with the boxes that they are on a modality's grid."""
+        grid = self.grids[modality]
+        return params if grid is None else grid.mapped(params)
 
     def draw_timestamps(
         self, samples: NDArray[np.int64], seed: int, epoch: int
@@ -349,7 +412,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Only the timestamps ``[N, V]`` of `draw`; -1 is all."""
         assert self.recipe is not None
         ids = self.draw_ids(samples)
-        return draw_timestamps(self.recipe.views, seed, epoch, ids, self.timestamps)
+        return draw_timestamps(self.recipe.views, seed, epoch, ids, self._drawn_among(samples))
+
+    def _drawn_among(self, samples: NDArray[np.int64]) -> int | NDArray[np.int32]:
+        some_lack = self._first in self._lacking
+        return self.dates_of(self._first, samples) if some_lack else self.timestamps
 
     def draw_ids(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sample ids ``[N]`` that views are drawn by, each below 2**32."""
@@ -391,7 +458,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> NDArray[Any]:
         """Decoded pixels ``[T, C, H, W]`` in the units on disk, native byte order.
 
-        Only the chunks that `timestamps` (default: all) need are read.
+        Only the chunks that `timestamps` (default: all) need are read. A date that the sample does
+        not have is `Modality.absent`.
 
         Raises:
             DataError: names shard, member, offset and reason.
@@ -403,7 +471,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise IndexError(f"timestamps of {modality} are 0 to {m.timestamps - 1}, got {wanted}")
         each = sorted(set(wanted))
         out = np.empty((len(each), *m.shape[1:]), m.dtype)
-        self.sources[modality].read(self.row_of(modality, sample), each, out, Stages())
+        read_dates(self.sources[modality], self.row_of(modality, sample), each, out, Stages())
         return out if list(wanted) == each else out[[each.index(t) for t in wanted]]
 
     def describe(
@@ -424,6 +492,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             "time": of_views(time, timestamps),
             "season": of_views(seasons, timestamps),
             **self._other_times(samples, timestamps),
+            **self._presence(samples, timestamps),
             **{name: entry(v[places], timestamps) for name, v in self.extras.items()},
         }
 
@@ -438,6 +507,18 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             )
             for name in others
             if self.modalities[name].timestamps in (1, self.timestamps)
+        }
+
+    def _presence(
+        self, samples: NDArray[np.int64], timestamps: NDArray[np.int32] | None
+    ) -> dict[str, Any]:
+        """Which dates are there, where samples may lack some; views agree in that."""
+        shown = [self._first] if timestamps is not None else list(self._lacking)
+        found = {name: self.present_of(name, samples) for name in shown}
+        return {
+            "present" if name == self._first else f"present_{name}": of_views(flags, timestamps)
+            for name, flags in found.items()
+            if flags is not None
         }
 
     def __getitem__(self, sample: int) -> dict[str, Any]:

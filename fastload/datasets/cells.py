@@ -19,7 +19,7 @@ def count_cells(wanted, depth):  # type: ignore[no-untyped-def]
 
 @_jit
 def fill_cells(  # type: ignore[no-untyped-def]
-    wanted, depth, each, slots, first, places, layout, plain, rows
+    wanted, depth, each, cells, slots, first, places, layout, plain, rows
 ):
     """Fill the `CHUNK` rows of samples ``[b]`` that share a layout.
 
@@ -27,6 +27,7 @@ def fill_cells(  # type: ignore[no-untyped-def]
         wanted: bool ``[b, T]``.
         depth: timestamps of a chunk.
         each: chunks of a group of timestamps.
+        cells: chunks that each sample has; of what lies beyond there are no bytes.
         slots, first: int64 ``[b]``, the slot of each sample, and its first row in `places`.
         places: the index's chunks.
         layout: number of the layout.
@@ -40,10 +41,15 @@ def fill_cells(  # type: ignore[no-untyped-def]
                 continue
             for k in range(each):
                 cell = t // depth * each + k
-                place, row = places[first[b] + cell], rows[n]
+                row = rows[n]
+                n += 1
                 row.slot, row.timestamp, row.cell, row.layout = slots[b], t, cell, layout
+                if cell >= cells:
+                    row.file = row.offset = row.stored = row.size = 0
+                    row.crc = row.method = row.codec = 0  # that is OTHER
+                    continue
+                place = places[first[b] + cell]
                 row.file, row.offset, row.stored = place.file, place.offset, place.stored
                 row.size, row.crc, row.method = place.size, place.crc, place.method
                 frame = plain and place.stored > 0 and place.method != DEFLATED
                 row.codec = FRAME if frame else OTHER
-                n += 1

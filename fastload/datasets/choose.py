@@ -99,6 +99,7 @@ def matching(
         fits &= _inside(dataset.lon, dataset.lat, bbox)
     time = dataset.all_times
     wanted = np.ones(time.shape, bool)
+    lacks = np.arange(time.shape[1]) >= dataset.all_dates[:, None]
     stamps = time.astype("datetime64[ns]")
     if months is not None:
         month = stamps.astype("datetime64[M]").astype(np.int64) % 12 + 1
@@ -112,9 +113,25 @@ def matching(
         wanted &= stamps < np.datetime64(until, "ns")
     if any(x is not None for x in (months, seasons, since, until)):
         wanted &= ~np.isnat(stamps)
-        fits &= wanted.any(axis=1) if dates == "any" else wanted.all(axis=1)
+        fits &= wanted.any(axis=1) if dates == "any" else (wanted | lacks).all(axis=1)
     if max_cloud is not None:
-        fits &= _clear(dataset.all_clouds, max_cloud)
+        fits &= _clear(dataset.all_clouds, lacks, max_cloud)
+    return fits
+
+
+def lasting(dataset: "Dataset", dates: Any) -> NDArray[np.bool_]:
+    """Which samples ``[N]`` have at least so many dates in every modality that has as many.
+
+    Raises:
+        ValueError: where the first modality has fewer timestamps.
+    """
+    if not isinstance(dates, int | np.integer) or not 1 <= dates <= dataset.timestamps:
+        raise ValueError(
+            f"filter: min_dates must be a whole number from 1 to {dataset.timestamps}, got {dates}"
+        )
+    fits = np.ones(dataset.places, bool)
+    for name, m in dataset.modalities.items():
+        fits &= dataset.dates_of(name) >= min(int(dates), m.timestamps)
     return fits
 
 
@@ -135,8 +152,8 @@ def _whole(name: str, values: Iterable[Any], low: int, high: int) -> list[int]:
     return [int(v) for v in found]
 
 
-def _clear(cloud: NDArray[np.float32], most: float) -> NDArray[np.bool_]:
+def _clear(cloud: NDArray[np.float32], lacks: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
     if np.isnan(cloud).all():
         raise ValueError("filter: max_cloud needs cloud shares, but none is known here")
     with np.errstate(invalid="ignore"):
-        return np.asarray((cloud <= most).all(axis=1))
+        return np.asarray(((cloud <= most) | lacks).all(axis=1))

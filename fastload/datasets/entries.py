@@ -17,7 +17,8 @@ def checked(
     """Columns by name as a batch can have them, in native byte order.
 
     Args:
-        extras: ``[N]`` or ``[N, T]``; numbers, bool or text.
+        extras: ``[N]`` or ``[N, T]``; numbers, bool or text. A vector of K numbers or bool for each
+            sample is ``[N, 1, K]``, so that it is not taken for dates.
         samples, timestamps: N and T.
         taken: names that a batch has already.
 
@@ -29,11 +30,14 @@ def checked(
         values = np.asarray(column)
         if name in taken:
             raise ValueError(f"extras[{name!r}]: a batch has an entry of this name already")
-        if values.shape not in ((samples,), (samples, timestamps)):
+        vectors = values.ndim == 3 and values.shape[:2] == (samples, 1)
+        if values.shape not in ((samples,), (samples, timestamps)) and not vectors:
             raise ValueError(
                 f"extras[{name!r}] must be [N] or [N, T] of {samples} samples and {timestamps} "
-                f"timestamps, got {list(values.shape)}"
+                f"timestamps, or vectors [N, 1, K], got {list(values.shape)}"
             )
+        if vectors and values.dtype.kind in "US":
+            raise ValueError(f"extras[{name!r}]: vectors must be numbers or bool, got text")
         if values.dtype.kind not in "biufUS" or values.dtype == np.longdouble:
             raise ValueError(
                 f"extras[{name!r}] must be numbers, bool or text, got dtype {values.dtype}"
@@ -48,13 +52,13 @@ def entry(values: NDArray[Any], timestamps: NDArray[np.int32] | None) -> Any:
     """A column's rows of the samples of a batch, as the batch has them.
 
     Args:
-        values: ``[B]``, or ``[B, T]`` with an entry for each date.
+        values: ``[B]``; ``[B, T]`` with an entry for each date; or vectors ``[B, 1, K]``.
         timestamps: ``[B, V]``, those of the views, -1 for all; None without views.
 
     Returns:
         Of ``[B]`` a tensor ``[B]``: bool, int64 or float64, as torch collates numbers; of text a
-        list. Of ``[B, T]`` one such for each view, or as `of_views` for all dates; text of all
-        dates is a list of T lists of B, as torch collates lists.
+        list. Of vectors a tensor ``[B, K]``. Of ``[B, T]`` one such for each view, or as `of_views`
+        for all dates; text of all dates is a list of T lists of B, as torch collates lists.
     """
     if values.dtype.kind in "US":
         if values.ndim == 1:
@@ -62,6 +66,8 @@ def entry(values: NDArray[Any], timestamps: NDArray[np.int32] | None) -> Any:
         return _texts_of_views(values, timestamps)
     wide = np.int64 if values.dtype.kind in "iu" else np.float64
     values = values.astype(np.bool_ if values.dtype.kind == "b" else wide)
+    if values.ndim == 3:
+        return torch.from_numpy(values[:, 0])
     return torch.from_numpy(values) if values.ndim == 1 else of_views(values, timestamps)
 
 

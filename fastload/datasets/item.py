@@ -55,7 +55,8 @@ def item(dataset: "Dataset", sample: int, draw: Draw | None, render: Render) -> 
     out: dict[str, Any] = {}
     for name, kept in keep.items():
         shown = None if kept is None else kept[0]
-        out[name], masks = _views(dataset, name, sample, params[0], shown, render)
+        mine = dataset.drawn_on(name, params[0])
+        out[name], masks = _views(dataset, name, sample, mine, shown, render)
         if dataset.recipe.mask:
             out[mask_of(name)] = masks
     return out | sample_of(dataset.describe(ids, params["timestamp"]), 0)
@@ -64,18 +65,23 @@ def item(dataset: "Dataset", sample: int, draw: Draw | None, render: Render) -> 
 def _views(
     dataset: "Dataset", name: str, sample: int, params: NDArray[np.void], keep: Keep, render: Render
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """A modality's views of one sample, and their masks, if the recipe wants these."""
-    recipe, scaling, m = dataset.recipe, dataset.scalings[name], dataset.modalities[name]
+    """A modality's views of one sample, and their masks, if the recipe wants these. A date that
+    the sample does not have is made like others, and its mask is False."""
+    recipe, scaling, m = dataset.recipe, dataset.scaling_of(name, sample), dataset.modalities[name]
     assert recipe is not None
-    views, masks = [], []
+    views, masks, dates = [], [], int(dataset.dates_of(name, np.array([sample]))[0])
     for v, view in enumerate(recipe.views):
         t, kept = int(params[v]["timestamp"]), None if keep is None else keep[v]
-        source = dataset.read(name, sample, dataset.stored_timestamps(name, t))
+        stored = dataset.stored_timestamps(name, t)
+        source = dataset.read(name, sample, stored)
         planes = [render(image, params[v], view, scaling, kept) for image in source]
         views.append(_stacked(planes, t).to(TORCH[recipe.dtype]))
         if recipe.mask:
             seen = scaling.seen(params[v], view, None)
-            valid = [reference.valid(image, *seen[:2], m.fill_value) for image in source]
+            valid = [
+                reference.valid(image, *seen[:2], m.fill_value) & (date < dates)
+                for date, image in zip(stored, source, strict=True)
+            ]
             masks.append(_stacked(valid, t))
     return views, masks
 

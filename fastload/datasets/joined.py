@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastload.datasets.base import Dataset
 from fastload.datasets.union_source import union
 from fastload.plan import permutation
+from fastload_kernels import Scaling
 
 Indices = NDArray[np.int64]
 
@@ -45,7 +46,8 @@ class Concatenation(Dataset):
                 [d.rows_of(name, _all(d)) + start[id(d.sources[name])] for d in datasets]
             )
         extras = {name: np.concatenate([d.extras[name] for d in datasets]) for name in first.extras}
-        super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras)
+        same = all(d.same_ground for d in datasets)
+        super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras, same)
         self.parts = tuple(datasets)
         starts = _starts(d.numbers for d in datasets)
         self.ids = np.concatenate(
@@ -173,9 +175,14 @@ def _agree(datasets: Sequence[Dataset]) -> None:
         if other.recipe != first.recipe:
             raise ValueError("concat: the recipes differ; use with_recipe to give all the same")
         for name in first.scalings:
-            mine, theirs = vars(first.scalings[name]), vars(other.scalings[name])
-            if not all(np.array_equal(mine[field], theirs[field]) for field in mine):
+            if not _same_scalings(first.all_scalings(name), other.all_scalings(name)):
                 raise ValueError(f"concat: the statistics of {name} differ, under one recipe")
+
+
+def _same_scalings(mine: Sequence[Scaling], theirs: Sequence[Scaling]) -> bool:
+    pairs = [(vars(a), vars(b)) for a, b in zip(mine, theirs, strict=False)]
+    alike = all(np.array_equal(a[field], b[field]) for a, b in pairs for field in a)
+    return alike and len(mine) == len(theirs)
 
 
 def _shares(weights: Sequence[float], samples: int) -> list[int]:

@@ -9,7 +9,10 @@ MOST = 12
 """Folders of a kind that are looked into."""
 
 LAYOUTS = {
+    "copernicus": "fastload.datasets.copernicus:CopernicusPretrain",
+    "terramesh": "fastload.datasets.terramesh:TerraMesh",
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
+    "ssl4eo_v10": "fastload.datasets.ssl4eo_v10:SSL4EOS12V10",
 }
 """By name, as ``module:class``, the most particular first. A class has `looks_right`, which says
 whether its layout lies at a store: by names alone, of few folders, without reading a file."""
@@ -52,7 +55,7 @@ def unsupported(root: Store) -> str | None:
             return f"{place.place} looks like Major TOM Core (parquet files): not supported"
         there = place.filenames("", 1000)
         for pattern, what in _FILES.items():
-            if any(re.search(pattern, name) for name in there):
+            if any(re.search(pattern, f"{place.place}/{name}") for name in there):
                 return f"{place.place} looks like {what}: not supported"
     return None
 
@@ -63,4 +66,4 @@ _FILES = {
     r"\.(npz)$": "a data set in npz, as Clay",
     r"\.(lmdb|mdb)$": "an LMDB",
 }
-"""What files tell of data sets that cannot be read."""
+"""What files, and their folders, tell of data sets that cannot be read."""

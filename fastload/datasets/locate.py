@@ -7,13 +7,17 @@ from difflib import get_close_matches
 from fastload.datasets.known import looks_like
 from fastload.storage.store import Store
 
-_OWN = "ssl4eo_s12"
 _MOST_NAMED, _MOST_LOOKED_AT = 12, 1000
 _KNOWN = "expected {root}/{split}/{modality}/*.tar, as SSL4EO-S12 v1.1 is published for WebDataset"
 
 
-def shards(root: Store, split: str, modality: str) -> Store:
+def shards(root: Store, split: str, modality: str, own: str = "ssl4eo_s12") -> Store:
     """The store of a modality's shards in a split.
+
+    Args:
+        root: where the splits are.
+        split, modality: folders.
+        own: the layout that is being opened.
 
     Raises:
         FileNotFoundError: says what is there instead.
@@ -21,17 +25,16 @@ def shards(root: Store, split: str, modality: str) -> Store:
     within = root.below(split)
     folder = within.below(modality)
     if modality not in within.folders():
-        raise FileNotFoundError(
-            f"{folder.place}: there is no such folder of shards; {_instead(root, split, modality)}"
-        )
+        found = _instead(root, split, modality, own)
+        raise FileNotFoundError(f"{folder.place}: there is no such folder of shards; {found}")
     if not folder.filenames(".tar", 1):
-        found = _other_content(folder) or looks_like(root, _OWN)
+        found = _other_content(folder) or looks_like(root, own)
         hint = f"; {found}" if found else ""
         raise FileNotFoundError(f"{folder.place}: expected shards named *.tar, found none{hint}")
     return folder
 
 
-def _instead(root: Store, split: str, modality: str) -> str:
+def _instead(root: Store, split: str, modality: str, own: str) -> str:
     """What lies where a folder of shards should."""
     within = root.below(split)
     if split in root.folders():
@@ -43,7 +46,7 @@ def _instead(root: Store, split: str, modality: str) -> str:
     there = root.folders()
     if not there and not root.filenames("", 1):
         return f"there is no folder {root.place}"
-    if (tree := looks_like(root, _OWN)) is not None:
+    if (tree := looks_like(root, own)) is not None:
         return tree
     if modality in there:
         parent, _, name = root.place.rstrip("/").rpartition("/")

@@ -22,14 +22,19 @@ def open(root: Place, *, layout_name: str | None = None, **options: Any) -> Data
         ValueError: lists the layouts, where the name is unknown.
     """
     store = at(root)
+    opened: Dataset = kind(store, layout_name)(store, **options)
+    return opened
+
+
+def kind(store: Store, layout_name: str | None = None) -> type[Dataset]:
+    """The class that `open` opens a store with; arguments and errors are the same."""
     name = layout_name or recognised(store)
     if name is None:
         found = looks_like(store) or _holds(store)
         raise FileNotFoundError(f"{found}; the layouts that are read: {', '.join(LAYOUTS)}")
     if name not in LAYOUTS:
         raise ValueError(f"unknown layout {name!r}, expected one of {list(LAYOUTS)}")
-    opened: Dataset = layout(name)(store, **options)
-    return opened
+    return layout(name)
 
 
 def _holds(store: Store) -> str:

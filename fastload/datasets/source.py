@@ -1,10 +1,11 @@
 """The seam between layouts and engines: one modality on disk, its columns and its pixels."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,11 @@ class Modality:
     other grids share a crop by it."""
 
     @property
+    def absent(self) -> float:
+        """What the pixels of a date are that a sample does not have: the fill value, or else 0."""
+        return 0.0 if self.fill_value is None else self.fill_value
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """``(T, C, H, W)``."""
         return self.timestamps, self.bands, self.height, self.width
@@ -63,7 +69,8 @@ class Columns:
         time: int64 ``[N, T]``, ns since 1970; `storage.dates.NO_TIME` where unknown.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
         group: uint32 ``[N]``, samples that lie together on disk; what block shuffle mixes.
-        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8).
+        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8); or
+            vectors of numbers ``[N, 1, K]``.
         dates: int32 ``[N]``, from 1 to T: how many of the modality's T timestamps a sample has, the
             first ones; None where all have T. The time of the others is `NO_TIME`.
     """
@@ -78,6 +85,18 @@ class Columns:
     dates: NDArray[np.int32] | None = None
 
 
+class Kinds(NamedTuple):
+    """That the samples of one modality obey different statistics.
+
+    Attributes:
+        names: what statistics call each kind, such as S1GRD and S1RTC.
+        of: int8 ``[N]``, which kind each sample is of.
+    """
+
+    names: tuple[str, ...]
+    of: NDArray[np.int8]
+
+
 class Source(ABC):
     """One modality on disk, its samples numbered from 0.
 
@@ -87,10 +106,16 @@ class Source(ABC):
     `StorageError`) for a sample that cannot be had, naming shard, member, offset and reason: such a
     sample may be replaced. Any other error ends the run. A source pickles, and reads the same in
     another process.
+
+    Where samples have fewer dates than T (`Columns.dates`), nobody asks a source for those that a
+    sample lacks: `read_dates` and the engines put `Modality.absent` there. So a source need not
+    know of it beyond the column.
     """
 
     modality: Modality
     columns: Columns
+    kinds: Kinds | None = None
+    """Where samples obey the statistics of different modalities, which ones."""
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -109,11 +134,22 @@ class Source(ABC):
 
         Args:
             sample: from 0 to N - 1.
-            timestamps: from 0 to T - 1, ascending, each once.
+            timestamps: from 0 to T - 1, ascending, each once; of the sample's own dates.
             out: C-contiguous ``[len(timestamps), C, H, W]`` of the modality's dtype, which the
                 caller owns; receives the pixels in the units on disk.
             stages: the calling thread's clock.
         """
+
+
+def read_dates(
+    source: Source, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
+) -> None:
+    """As `Source.read`, with `Modality.absent` for the timestamps that the sample does not have."""
+    dates = source.columns.dates
+    there = len(timestamps) if dates is None else bisect_left(timestamps, int(dates[sample]))
+    if there:
+        source.read(sample, timestamps[:there], out[:there], stages)
+    out[there:] = source.modality.absent
 
 
 CHUNK = np.dtype(
@@ -171,7 +207,7 @@ class ChunkedSource(Source):
 
         Args:
             samples: ``[B]``, which may repeat.
-            wanted: ``[B, T]``.
+            wanted: ``[B, T]``, of the samples' own dates.
 
         Raises:
             DataError: where the index is damaged.

@@ -1,6 +1,8 @@
 """SSL4EO-S12 v1.1 as published in WebDataset tars of ``{key}.zarr.zip``, unconverted.
 
-Layout: ``{root}/{split}/{modality}/*.tar``. Source: the dataset's card of February 2026.
+Layout: ``{root}/{split}/{modality}/*.tar``; or tars of ``{key}.{modality}.zarr.zip``, in which
+several modalities lie side by side, in ``{root}/{split}`` or in a folder there. Source: the
+dataset's card of February 2026.
 """
 
 import warnings
@@ -14,12 +16,15 @@ from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
 from fastload.datasets.packed import DEFAULT, packed
+from fastload.datasets.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
+
+_SPLITS = ("/train", "/val", "/test")
 
 
 class SSL4EOS12(Dataset):
@@ -46,6 +51,15 @@ class SSL4EOS12(Dataset):
             one's by their dates, so that the gaps of a sample add up to the least; those with one
             timestamp, with another number of them or with unknown dates keep their order. None: as
             they are stored.
+        dates: what is done about samples of a modality with other numbers of dates: "mask" keeps
+            all, with as many timestamps as the sample with the most has; what a sample lacks is
+            fill value, no view of a single date shows it, and batches say which dates there are.
+            "drop" leaves out samples that have another number of dates than most (of several as
+            common, the largest), and says so. "error" refuses them.
+        together: the folder of a split whose tars hold all modalities side by side, as members
+            ``{key}.{modality}.zarr.zip``; "." for the split's folder itself. By default they are
+            found by the names of members where a modality has no folder of its own; each tar is
+            indexed once.
         columns: further columns to keep in `extras`: "cloud", or what the samples have besides
             pixels, such as "crs" or "file_id"; of the first modality that has it.
         check_crc: compare each chunk read with the CRC-32 of its zip directory.
@@ -75,6 +89,8 @@ class SSL4EOS12(Dataset):
         missing: Literal["error", "drop"] = "error",
         bad_shards: Literal["raise", "skip"] = "raise",
         align: Literal["nearest"] | None = None,
+        dates: Dates = "mask",
+        together: str | None = None,
         columns: Sequence[str] = (),
         check_crc: bool = True,
         seed: int = 0,
@@ -82,38 +98,49 @@ class SSL4EOS12(Dataset):
         progress: bool = True,
     ) -> None:
         names = [modalities] if isinstance(modalities, str) else list(modalities)
-        _check(names, bad_shards)
+        check_names(names, bad_shards)
         check_options(missing, align)
+        check_dates(dates)
         store = at(root)
         says = packed(store.below(split))
         own = says.chosen(statistics, recipe) if says else found_statistics(statistics or DEFAULT)
         self.bad_shards: list[DataError] = []
         skipped = self.bad_shards if bad_shards == "skip" else None
-        folders = Folders(store, split, executor, progress, skipped)
+        folders = Folders(store, split, executor, progress, skipped, together, dates)
         asked = by_modality(bands, names)
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
         for name, source in sources.items():
             if says:
                 says.tell(name, source)
-        _tell(self.bad_shards, folders.split.place)
-        joined = join_sources(sources, missing, align, columns)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
-
-    @classmethod
-    def modalities_at(cls, root: Store, split: str) -> list[str]:
-        """See `Dataset.modalities_at`: the folders of tars."""
-        within = root.below(split)
-        return [name for name in within.folders() if within.below(name).filenames(".tar", 1)]
+        tell_of(self.bad_shards, folders.split.place)
+        joined = left_out(join_sources(sources, missing, align, columns), dates)
+        # All images of a location are of the same square.
+        super().__init__(
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+        )
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`."""
-        splits = (root.below(name) for name in root.folders()[:MOST])
+        splits = [root.below(name) for name in root.folders()[:MOST]]
+        if any(split.filenames(".tar", 1) for split in splits if split.place.endswith(_SPLITS)):
+            return True  # with several modalities in them
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
 
+    @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of tars."""
+        below = root.below(split)
+        return [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
 
-def _check(names: list[str], bad_shards: Any) -> None:
+
+def check_names(names: list[str], bad_shards: Any) -> None:
+    """Compare two arguments with what is expected.
+
+    Raises:
+        ValueError: names the argument.
+    """
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"modalities must be a list of names, got {names!r}")
     if len(set(names)) < len(names):
@@ -122,7 +149,8 @@ def _check(names: list[str], bad_shards: Any) -> None:
         raise ValueError(f"bad_shards must be 'raise' or 'skip', got {bad_shards!r}")
 
 
-def _tell(bad: list[DataError], split: str) -> None:
+def tell_of(bad: list[DataError], split: str) -> None:
+    """Warn of shards that are left out."""
     if bad:
         warnings.warn(
             f"{len(bad)} shards in {split} cannot be indexed and are left out, such as {bad[0]} "

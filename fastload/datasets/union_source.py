@@ -1,11 +1,13 @@
 """Several sources of one modality as one: the samples of each, one source after the other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.datasets.kinds import joined
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Source
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
@@ -24,6 +26,9 @@ def union(sources: Sequence[Source]) -> Source:
             a, b = getattr(first, field), getattr(other, field)
             if a != b and not (field == "fill_value" and a != a and b != b):
                 raise ValueError(f"concat: {first.name} differs in {field}: {a} and {b}")
+        if None not in (first.ground, other.ground) and first.ground != other.ground:
+            a, b = first.ground, other.ground
+            raise ValueError(f"concat: {first.name} differs in ground: {a} and {b}")
     chunked = [source for source in sources if isinstance(source, ChunkedSource)]
     return UnionChunks(chunked) if len(chunked) == len(sources) else UnionSource(sources)
 
@@ -35,7 +40,10 @@ class UnionSource(Source):
         self.parts = list(sources)
         self.starts = np.cumsum([0, *map(len, sources)])
         self.modality = sources[0].modality
+        if any(source.modality.ground is None for source in sources):
+            self.modality = replace(self.modality, ground=None)
         self.columns = _joined([source.columns for source in sources])
+        self.kinds = joined(sources)
 
     def part(self, sample: int) -> tuple[int, int]:
         """Which part has a sample, and its number there."""
@@ -57,6 +65,7 @@ class UnionChunks(ChunkedSource):
         self.parts = list(sources)
         self._samples = UnionSource(sources)
         self.modality, self.columns = self._samples.modality, self._samples.columns
+        self.kinds = self._samples.kinds
         store = Union([s.store for s in sources], [s.files for s in sources])
         self.store, self.files = store, store.names
         self._file_starts = np.cumsum([0, *(len(s.files) for s in sources)])
@@ -122,4 +131,15 @@ def _joined(columns: Sequence[Columns]) -> Columns:
         np.concatenate([c.time for c in columns]),
         np.concatenate([c.cloud for c in columns]),
         np.concatenate(groups),
+        dates=_dates(columns),
+    )
+
+
+def _dates(columns: Sequence[Columns]) -> NDArray[np.int32] | None:
+    """How many dates each sample has, where some part says so."""
+    if all(c.dates is None for c in columns):
+        return None
+    each = [np.full(len(c.key), c.time.shape[1], np.int32) for c in columns]
+    return np.concatenate(
+        [c.dates if c.dates is not None else full for c, full in zip(columns, each, strict=True)]
     )

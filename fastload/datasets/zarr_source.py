@@ -1,6 +1,6 @@
 """A source of zarr groups in zips, ``[T, C, H, W]`` each, that lie in the tars of a store."""
 
-import threading
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from fastload.bands import names_of, pick
 from fastload.datasets.cells import count_cells, fill_cells
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality, Source
+from fastload.datasets.zarr_decode import decode_part, decode_timestamp
 from fastload.profile import Stages
 from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError
-from fastload.storage.formats.codecs import inflate
+from fastload.storage.extra import padded
+from fastload.storage.formats.streams import inflate
 from fastload.storage.formats.zarr import ArraySpec
 from fastload.storage.formats.zip import DEFLATED
-from fastload.storage.group import BANDS, band_names, specs_of
+from fastload.storage.group import BANDS, band_names, images_of, specs_of
 from fastload.storage.index import Index
 from fastload.storage.store import Store
 
@@ -37,9 +39,12 @@ class ZarrSource(ChunkedSource):
         array: of the group.
         bands: names of the bands to show, in this order; all as stored by default. A chunk that
             holds others too is decoded whole, on the host.
+        dates: how many timestamps to show, the first ones; by default as many as the sample with
+            the most has.
 
     Attributes:
         order: int8 ``[N, T]``, which stored timestamp each one is; None: in the order stored.
+        stored_dates: int32 ``[N]``, how many timestamps each sample has stored.
 
     Raises:
         DataError: where the samples differ in shape or dtype, or some lack the array.
@@ -56,13 +61,20 @@ class ZarrSource(ChunkedSource):
         check_crc: bool,
         array: str = BANDS,
         bands: Sequence[str] | None = None,
+        dates: int | None = None,
     ) -> None:
         self.store, self.index, self.check_crc, self.array = store, index, check_crc, array
+        self._asked = bands
         self.files = [shard.name for shard in index.shards]
         self.sizes = np.array([shard.size for shard in index.shards], np.int64)
         self.largest = max(shard.largest for shard in index.shards)
         self._stored = [self._spec_of(number) for number in range(len(index.layouts))]
-        self.specs = [_with_bands(spec) for spec in self._stored]
+        images = [images_of(layout)[array] for layout in index.layouts]
+        T = dates or max(spec.shape[0] for spec in images)
+        self.stored_dates = np.array([s.shape[0] for s in images], np.int32)[index.layout]
+        self._dates = np.array([min(T, spec.shape[0]) for spec in images], np.int32)
+        self._cells = [int(np.prod(spec.grid)) for spec in images]
+        self.specs = [replace(spec, shape=(T, *spec.shape[1:])) for spec in images]
         self._before = [_chunks_before(layout, array) for layout in index.layouts]
         self.chunks_a_timestamp = max(int(np.prod(spec.grid[1:])) for spec in self.specs)
         self.modality = self._modality(name, bands)
@@ -81,7 +93,7 @@ class ZarrSource(ChunkedSource):
         index, T = self.index, self.modality.timestamps
 
         def ordered(column: NDArray[Any]) -> NDArray[Any]:
-            some = column[:, :T]
+            some = padded(column[:, :T], T)
             return some if self.order is None else np.take_along_axis(some, self.order, axis=1)
 
         extra = {n: ordered(c) if c.ndim == 2 else c for n, c in index.extra.items()}
@@ -93,6 +105,7 @@ class ZarrSource(ChunkedSource):
             ordered(index.cloud),
             index.shard,
             extra,
+            None if (self._dates == T).all() else self._dates[index.layout],
         )
 
     def ordered(self, order: NDArray[np.int8]) -> Self:
@@ -103,10 +116,15 @@ class ZarrSource(ChunkedSource):
         other.columns = other._columns()
         return other
 
+    def showing(self, dates: int) -> Self:
+        """The same samples with so many timestamps, as they are stored."""
+        name, asked = self.modality.name, self._asked
+        return type(self)(name, self.store, self.index, self.check_crc, self.array, asked, dates)
+
     def _modality(self, name: str, asked: Sequence[str] | None) -> Modality:
-        shapes = {(spec.shape, spec.dtype.str) for spec in self.specs}
+        shapes = {(spec.shape[1:], spec.dtype.str) for spec in self.specs}
         if len(shapes) != 1:
-            reason = f"samples differ in shape or dtype: {sorted(shapes)}"
+            reason = f"samples differ in shape or dtype: {self._different()}"
             raise DataError(self.store.place, "", -1, reason)
         spec = self.specs[0]
         T, C, H, W = spec.shape
@@ -119,6 +137,14 @@ class ZarrSource(ChunkedSource):
             return Modality(name, T, C, H, W, spec.dtype, names, fill)
         shown = tuple(known[i] for i in picked)
         return Modality(name, T, len(picked), H, W, spec.dtype, shown, fill, picked, C)
+
+    def _different(self) -> str:
+        """The shapes of a date and dtypes that there are, with how many samples have each."""
+        counts = Counter[str]()
+        for number, count in enumerate(np.bincount(self.index.layout, minlength=len(self.specs))):
+            spec = self.specs[number]
+            counts[f"{list(spec.shape[1:])} {spec.dtype}"] += int(count)
+        return ", ".join(f"{what} in {n}" for what, n in sorted(counts.items()))
 
     def beside(self) -> dict[str, Source]:
         """See `Source.beside`: what the bands' samples all have."""
@@ -191,11 +217,11 @@ class ZarrSource(ChunkedSource):
         """`CHUNK` rows of samples ``[b]`` that share a layout and go to `slots` ``[b]``."""
         spec, places = self.specs[layout], self.index.chunks
         depth, each = spec.chunks[0], int(np.prod(spec.grid[1:]))
-        plain = spec.whole_timestamps and spec.disk_dtype.isnative and spec.codec.name == "blosc"
+        plain = spec.whole_timestamps and spec.disk_dtype.isnative and spec.codec.is_frame
         plain = plain and self.modality.picked is None  # a device knows whole timestamps only
-        rows = np.empty(count_cells(wanted, depth) * each, CHUNK)
+        rows, cells = np.empty(count_cells(wanted, depth) * each, CHUNK), self._cells[layout]
         first = self.index.first[samples] + self._before[layout]
-        fill_cells(wanted, depth, each, slots, first, places, layout, plain, rows)
+        fill_cells(wanted, depth, each, cells, slots, first, places, layout, plain, rows)
         return rows if self.modality.picked is None else rows[self._shows(spec, rows["cell"])]
 
     def _shows(self, spec: ArraySpec, cell: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -221,10 +247,10 @@ class ZarrSource(ChunkedSource):
                 start = perf_counter()
                 if spec.whole_timestamps:
                     target = out[timestamps.index(int(row["timestamp"]))]
-                    _decode_timestamp(spec, content, target, picked)
+                    decode_timestamp(spec, content, target, picked)
                 else:
                     stored = self._stored_timestamps(sample, timestamps)
-                    _decode_part(spec, int(row["cell"]), content, stored, out, picked)
+                    decode_part(spec, int(row["cell"]), content, stored, out, picked)
                 stages.decode += perf_counter() - start
             except ValueError as error:
                 raise self.error(sample, row, str(error)) from error
@@ -256,20 +282,17 @@ class ZarrSource(ChunkedSource):
         """See `ChunkedSource.error`."""
         spec = self._stored[int(self.index.layout[sample])]
         grid = np.unravel_index(int(row["cell"]), spec.grid)
-        name = f"{self.array}/" + spec.separator.join(str(int(i)) for i in grid)
-        key = self.index.key[sample].decode()
+        name = self._member(sample, spec, [int(i) for i in grid])
         kind = type(reason) if isinstance(reason, DataError) else DataError
         text = reason.reason if isinstance(reason, DataError) else reason
         path = self.store.path(self.files[row["file"]])
-        return kind(path, f"{key}.zarr.zip/{name}", int(row["offset"]), text)
+        return kind(path, name, int(row["offset"]), text)
 
-
-def _with_bands(spec: ArraySpec) -> ArraySpec:
-    """An array ``[T, H, W]`` as ``[T, 1, H, W]``, of which the bytes are the same."""
-    if len(spec.shape) == 4:
-        return spec
-    shape, chunks = ((*sizes[:1], 1, *sizes[1:]) for sizes in (spec.shape, spec.chunks))
-    return replace(spec, shape=shape, chunks=chunks)
+    def _member(self, sample: int, spec: ArraySpec, grid: Sequence[int]) -> str:
+        """Name of a chunk in its shard."""
+        chunk = spec.separator.join(map(str, grid)) or "0"
+        key = self.index.key[sample].decode()
+        return f"{key}{self.index.ending}.zarr.zip/{self.array}/{chunk}"
 
 
 def _chunks_before(layout: str, array: str) -> int:
@@ -277,66 +300,3 @@ def _chunks_before(layout: str, array: str) -> int:
     specs = specs_of(layout)
     names = list(specs)
     return sum(int(np.prod(specs[n].grid)) for n in names[: names.index(array)])
-
-
-class _Scratch(threading.local):
-    """A thread's own memory for bands of which some are shown."""
-
-    memory = np.empty(0, np.uint8)
-
-    def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """So many bytes, until the thread asks again."""
-        if len(self.memory) < nbytes:
-            self.memory = np.empty(nbytes, np.uint8)
-        return self.memory[:nbytes]
-
-
-_SCRATCH = _Scratch()
-
-
-def _decode_timestamp(
-    spec: ArraySpec, content: Any, out: NDArray[Any], picked: Sequence[int] | None
-) -> None:
-    """Decode a chunk that is one whole timestamp straight to where it belongs, if all of it is."""
-    if content is None:
-        out[...] = spec.fill_value if spec.disk_dtype.isnative else _swapped(spec)
-    elif picked is None:
-        spec.codec.decode(content, out.reshape(-1).view(np.uint8))
-    else:
-        whole = _SCRATCH.take(spec.chunk_bytes)
-        spec.codec.decode(content, whole)
-        np.take(whole.view(spec.dtype).reshape(spec.shape[1:]), picked, 0, out, "clip")
-
-
-def _swapped(spec: ArraySpec) -> Any:
-    """The fill value with its bytes swapped, because all of the array will be swapped back."""
-    return np.asarray(spec.fill_value, spec.dtype).byteswap()[()]
-
-
-def _decode_part(
-    spec: ArraySpec,
-    cell: int,
-    content: Any,
-    timestamps: Sequence[int],
-    out: NDArray[Any],
-    picked: Sequence[int] | None,
-) -> None:
-    """Decode a chunk of any grid and spread it over the timestamps that it holds part of."""
-    if content is None:
-        chunk = np.full(spec.chunks, spec.fill_value, spec.dtype)
-        chunk = chunk if spec.disk_dtype.isnative else chunk.byteswap()
-    else:
-        buffer = np.empty(spec.chunk_bytes, np.uint8)
-        spec.codec.decode(content, buffer)
-        chunk = buffer.view(spec.dtype).reshape(spec.chunks, order=spec.order)
-    grid = np.unravel_index(cell, spec.grid)
-    starts = [int(g) * c for g, c in zip(grid, spec.chunks, strict=True)]
-    box = tuple(slice(s, s + c) for s, c in zip(starts[2:], spec.chunks[2:], strict=True))
-    bands = range(spec.shape[1]) if picked is None else picked
-    shown = [(c, b - starts[1]) for c, b in enumerate(bands) if 0 <= b - starts[1] < spec.chunks[1]]
-    for j, t in enumerate(timestamps):
-        if not 0 <= t - starts[0] < spec.chunks[0]:
-            continue
-        for c, b in shown:
-            target = out[j, c][box]
-            target[...] = chunk[t - starts[0], b][: target.shape[0], : target.shape[1]]

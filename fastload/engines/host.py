@@ -1,6 +1,6 @@
 """The target that is the host: each sample is decoded and rendered straight into its slot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -149,9 +149,11 @@ class HostTarget:
             )
             source, row = self.dataset.sources[name], int(part.rows[slot])
             timestamps = part.timestamps(slot)
+            self._absent(name, request, slot, outs, stages)
             if load is None or part.chunks is None or not isinstance(source, ChunkedSource):
                 raw = request.params is None
                 pixels = outs.views[0] if raw else self._pixels(name, len(timestamps))
+                pixels = pixels[: len(timestamps)]
                 source.read(row, timestamps, pixels, stages)
                 self._views(name, request, slot, timestamps, pixels, outs, stages)
                 continue
@@ -167,6 +169,26 @@ class HostTarget:
                 data = load.chunks(name, slot, some, stages)
                 source.decode(row, part.chunks.rows[some], data, shown, pixels, stages)
                 self._views(name, request, slot, shown, pixels, outs, stages)
+
+    def _absent(self, name: str, request: Request, slot: int, outs: Slot, stages: Stages) -> None:
+        """Show the dates that a sample does not have, which count nothing and have no mask."""
+        there = self.dataset.present_of(name, request.samples[slot : slot + 1])
+        timestamps = [] if there is None else np.flatnonzero(~there[0]).tolist()
+        if not timestamps:
+            return
+        m = self.dataset.modalities[name]
+        if request.params is None:
+            outs.views[0][timestamps] = m.absent
+            return
+        if not (request.params["timestamp"][slot] < 0).any():
+            return  # no view shows all
+        pixels = self._pixels(name, 1)
+        pixels[...] = m.absent
+        shown = np.broadcast_to(pixels, (len(timestamps), *pixels.shape[1:]))
+        self._views(name, request, slot, timestamps, shown, replace(outs, counts=None), stages)
+        for v, mask in enumerate(outs.masks):
+            if request.params["timestamp"][slot, v] < 0:
+                mask[timestamps] = False
 
     def _pixels(self, name: str, timestamps: int) -> NDArray[Any]:
         """The calling thread's own memory for decoded pixels ``[timestamps, C, H, W]``."""
@@ -185,14 +207,15 @@ class HostTarget:
         stages: Stages,
     ) -> None:
         """Render what each view shows of the decoded `timestamps`, which `pixels` holds."""
-        recipe = self.dataset.recipe
-        if request.params is None or recipe is None:
+        recipe, drawn = self.dataset.recipe, request.parts[name].params
+        if drawn is None or recipe is None:
             return
         start = perf_counter()
-        kept, scaling = request.keep[name], self.dataset.scalings[name]
+        kept = request.keep[name]
+        scaling = self.dataset.scaling_of(name, int(request.samples[slot]))
         nodata = self.dataset.modalities[name].fill_value
         for v, view in enumerate(recipe.views):
-            params = request.params[slot, v]
+            params = drawn[slot, v]
             t = int(params["timestamp"])
             out = outs.views[v]
             planes = out.view(np.uint16) if recipe.dtype != "float32" else out

@@ -37,6 +37,15 @@ def stack(parts: Sequence[Mapping[str, Column]], rows: Sequence[int]) -> dict[st
     return out
 
 
+def padded(column: Column, width: int) -> Column:
+    """A column ``[N, t]`` with `width` entries, as of samples that lack the others."""
+    more = width - column.shape[1]
+    if more <= 0:
+        return column
+    missing = np.full((len(column), more), MISSING[column.dtype.kind], column.dtype)
+    return np.concatenate([column, missing], axis=1)
+
+
 def _join(parts: Sequence[Column | None], rows: Sequence[int]) -> Column:
     there = [p for p in parts if p is not None]
     kinds = {p.dtype.kind for p in there}

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -33,8 +33,9 @@ class Group:
     """A group's headers, shared by all samples that have the same.
 
     Attributes:
-        images: arrays whose chunks are indexed: `bands` ``[T, C, H, W]`` first, then by name all
-            numbers of three or four axes of which the first is T or 1.
+        images: arrays whose chunks are indexed: `bands` ``[T, C, H, W]`` first, or ``[C, H, W]``
+            of one date, then by name all numbers of three or four axes of which the first is T or
+            1; beside ``[C, H, W]`` also those of two axes.
         small: band names, dates and the place, as far as there are such arrays.
         columns: all other arrays of one entry, or of one a timestamp.
         attributes: of `time`.
@@ -52,7 +53,7 @@ class Group:
     @property
     def timestamps(self) -> int:
         """T."""
-        return self.images[BANDS].shape[0]
+        return timestamps_of(self.images[BANDS])
 
     @property
     def key(self) -> str | None:
@@ -94,9 +95,9 @@ def group_of(headers: bytes) -> Group:
     small = {name: _spec(metadata, name) for name in _SMALL if name in names}
     for name in sorted(set(names) - {BANDS, *_SMALL}):
         spec = _spec(metadata, name) if name == CLOUD_MASK else _spec_or_none(metadata, name)
-        if spec is not None and _is_image(spec, bands.shape[0]):
+        if spec is not None and _is_image(spec, bands):
             images[name] = spec
-        elif spec is not None and _is_column(spec, bands.shape[0]):
+        elif spec is not None and _is_column(spec, timestamps_of(bands)):
             columns[name] = spec
     chunks = sum(math.prod(s.grid) for part in (images, small, columns) for s in part.values())
     if chunks > MAX_CHUNKS:
@@ -110,11 +111,17 @@ def _bands(metadata: Mapping[str, Any]) -> ArraySpec:
     if f"{BANDS}/.zarray" not in metadata:
         raise ValueError("there is no array 'bands'")
     spec = _spec(metadata, BANDS)
-    if len(spec.shape) != 4 or spec.dtype.kind not in "biuf" or 0 in spec.shape:
+    if len(spec.shape) not in (3, 4) or spec.dtype.kind not in "biuf" or 0 in spec.shape:
         raise ValueError(
-            f"array 'bands' must be numbers [T, C, H, W], got {spec.dtype} {spec.shape}"
+            "array 'bands' must be numbers [T, C, H, W], or [C, H, W] of one date, got "
+            f"{spec.dtype} {spec.shape}"
         )
     return spec
+
+
+def timestamps_of(bands: ArraySpec) -> int:
+    """T, as the header of `bands` says it."""
+    return bands.shape[0] if len(bands.shape) == 4 else 1
 
 
 def _spec(metadata: Mapping[str, Any], name: str) -> ArraySpec:
@@ -132,11 +139,13 @@ def _spec_or_none(metadata: Mapping[str, Any], name: str) -> ArraySpec | None:
         return None
 
 
-def _is_image(spec: ArraySpec, T: int) -> bool:
+def _is_image(spec: ArraySpec, bands: ArraySpec) -> bool:
     shape = spec.shape
-    return (
-        spec.dtype.kind in "biuf" and len(shape) in (3, 4) and 0 not in shape and shape[0] in (1, T)
-    )
+    if spec.dtype.kind not in "biuf" or 0 in shape:
+        return False
+    if len(shape) == 2:
+        return len(bands.shape) == 3 and shape == bands.shape[1:]
+    return len(shape) in (3, 4) and shape[0] in (1, timestamps_of(bands))
 
 
 def _is_column(spec: ArraySpec, T: int) -> bool:
@@ -148,12 +157,30 @@ def _is_column(spec: ArraySpec, T: int) -> bool:
     )
 
 
-@lru_cache(64)
+@lru_cache(512)
 def specs_of(layout: str) -> dict[str, ArraySpec]:
     """Array headers of a layout, in the order in which their chunks are indexed."""
     arrays = json.loads(layout)["arrays"]
     names = [BANDS, *sorted(set(arrays) - {BANDS})]
     return {name: ArraySpec.parse(arrays[name]) for name in names}
+
+
+def images_of(layout: str) -> dict[str, ArraySpec]:
+    """As `specs_of`, each as ``[T, C, H, W]``, of which the bytes are the same."""
+    return {name: _with_axes(spec, name == BANDS) for name, spec in specs_of(layout).items()}
+
+
+def _with_axes(spec: ArraySpec, is_bands: bool) -> ArraySpec:
+    """``[C, H, W]`` as ``[1, C, H, W]``, ``[T, H, W]`` as ``[T, 1, H, W]``, ``[H, W]`` as one of
+    each."""
+    at = 0 if is_bands else 1
+
+    def more(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        return (1, 1, *sizes) if len(sizes) == 2 else (*sizes[:at], 1, *sizes[at:])
+
+    if len(spec.shape) == 4:
+        return spec
+    return replace(spec, shape=more(spec.shape), chunks=more(spec.chunks))
 
 
 def band_names(layout: str) -> list[str]:

@@ -32,6 +32,9 @@ __all__ = ["FILE", "Index", "Shard", "load", "merge", "open_index", "part", "sav
 
 _SAVE_EVERY_S = 60.0
 
+Scanner = Callable[[Store, str, int], list[Sample]]
+"""What a tar holds, by store, name and size; it raises `DataError` where it is damaged."""
+
 
 def open_index(
     store: Store,
@@ -39,6 +42,7 @@ def open_index(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
     bad: list[DataError] | None = None,
+    scanner: Scanner = scan,
 ) -> Index:
     """Load the index of a store of tars, after scanning those that it lacks.
 
@@ -52,6 +56,7 @@ def open_index(
         say: called with a sentence if a scan is needed.
         bad: receives the errors of shards that cannot be indexed, which are left out; None: the
             first one is raised.
+        scanner: reads what a tar holds; a function that pickles by name.
 
     Raises:
         FileNotFoundError: where there is no such store or no tar in it.
@@ -70,7 +75,7 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner)
         return found if found is index else places.keep(found)
 
 
@@ -110,6 +115,7 @@ def _update(
     executor: Executor | None,
     progress: bool,
     bad: list[DataError] | None,
+    scanner: Scanner,
 ) -> Index:
     """Scan what is stale; save now and then, so that an interruption loses little. The old index
     itself where nothing came of that."""
@@ -122,6 +128,7 @@ def _update(
         results: Iterable[list[Sample] | DataError] = pool.map(
             # A copy, whose handles close when the scan ends.
             _scan_or_error,
+            repeat(scanner),
             repeat(copy(store)),
             names,
             [tars[name].size for name in names],
@@ -152,9 +159,11 @@ def _update(
     return index
 
 
-def _scan_or_error(store: Store, name: str, size: int) -> list[Sample] | DataError:
+def _scan_or_error(
+    scanner: Scanner, store: Store, name: str, size: int
+) -> list[Sample] | DataError:
     try:
-        return scan(store, name, size)
+        return scanner(store, name, size)
     except DataError as error:
         return error
 

@@ -4,6 +4,7 @@ Checksums find damage, not intent; a file that was made by hand, or by a fault o
 neither break the process nor point into what is not a shard.
 """
 
+import json
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastload.storage.checksum import crc32
-from fastload.storage.group import CHUNK, specs_of
+from fastload.storage.group import CHUNK, specs_of, timestamps_of
 
 if TYPE_CHECKING:
     from fastload.storage.index_file import Index
@@ -101,9 +102,12 @@ def check_rows(index: "Index") -> None:
 
 
 def _chunk_count(layout: str, timestamps: int) -> int:
-    """How many chunks a sample of a layout has."""
+    """How many chunks a sample of a layout has. One that is not of zarr says it."""
+    said = json.loads(layout).get("chunks")
+    if type(said) is int and said >= 0:
+        return said
     specs = specs_of(layout)
-    if specs["bands"].shape[0] > timestamps:
+    if timestamps_of(specs["bands"]) > timestamps:
         raise ValueError("a layout has more timestamps than there are dates")
     return sum(math.prod(spec.grid) for spec in specs.values())
 

@@ -90,6 +90,11 @@ class Index:
     def __len__(self) -> int:
         return len(self.key)
 
+    @property
+    def ending(self) -> str:
+        """What follows a sample's key in the name of its member, before ".zarr.zip"."""
+        return ""
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """All columns by the names that a file has."""
         extra = {_EXTRA + name: array for name, array in self.extra.items()}

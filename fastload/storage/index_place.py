@@ -3,21 +3,29 @@
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fastload.cache import below
 from fastload.storage.errors import is_scarce, scarce
-from fastload.storage.index_file import Index, load, save
+from fastload.storage.index_file import load, save
 from fastload.storage.notice import once
 from fastload.storage.store import Store
 
 FILE = "fastload.index"
+Kept = TypeVar("Kept")
 _LEFT_OVER_S = 24 * 3600.0
 """Age of a temporary file that nobody is writing any more."""
 
 
 class Places:
-    """The places of one store's index.
+    """The places of one store's index, or of what else is kept like it.
+
+    Args:
+        store: whose.
+        name: of the file beside the data, with one dot.
+        save, load: write and read such a file, in the manner of `index_file`.
 
     Attributes:
         all: where an index may lie.
@@ -25,10 +33,17 @@ class Places:
             shards; None where there is no such thing as a user.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.place = store.place
-        cached = below("index", f"{Path(store.place).name}-{store.digest()}.index")
-        beside = None if store.folder is None else store.folder / FILE
+    def __init__(
+        self,
+        store: Store,
+        name: str = FILE,
+        save: Callable[[Any, Path], None] = save,
+        load: Callable[[Path, set[int] | None], Any] = load,
+    ) -> None:
+        self.place, self._save, self._load = store.place, save, load
+        kind = name.partition(".")[2]
+        cached = below("index", f"{Path(store.place).name}-{store.digest()}.{kind}")
+        beside = None if store.folder is None else store.folder / name
         self.all = [path for path in (beside, cached) if path is not None]
         self.trusted = None
         if hasattr(os, "geteuid"):
@@ -45,7 +60,7 @@ class Places:
         """The file that is locked while it is built."""
         return self.first and self.first.with_suffix(".lock")
 
-    def keep(self, index: Index, by_the_way: bool = False) -> Index:
+    def keep(self, index: Kept, by_the_way: bool = False) -> Kept:
         """Save an index at the first place that takes it.
 
         Args:
@@ -57,9 +72,9 @@ class Places:
         why = "neither its folder nor a cache can be written"
         while (path := self.first) is not None:
             try:
-                save(index, path)
+                self._save(index, path)
                 _sweep(path)
-                kept = index if by_the_way else load(path, self.trusted)
+                kept: Kept = index if by_the_way else self._load(path, self.trusted)
             except OSError as error:
                 if is_scarce(error):
                     raise scarce(error, str(path)) from error

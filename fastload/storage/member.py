@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError
-from fastload.storage.formats.codecs import inflate
+from fastload.storage.formats.streams import inflate
 from fastload.storage.formats.zip import DEFLATED, STORED, Directory, Entry, directory
 from fastload.storage.store import Store
 
 TAIL = 24 * 1024
 """Bytes read from a zip's end at once: its directory and the small arrays lie there."""
+
+_DEFLATED_MORE = 2**20
+"""So many bytes more than there are may be stored, where what does not shrink was deflated."""
 
 
 @dataclass
@@ -85,3 +88,5 @@ def check_entry(entry: Entry, most: int) -> None:
         raise ValueError(f"zip method {entry.method} is not supported, expected stored or deflated")
     if entry.size > most or (entry.method == STORED and entry.size != entry.stored):
         raise ValueError(f"size field {entry.size} does not fit, expected at most {most} bytes")
+    if entry.stored > most + _DEFLATED_MORE:
+        raise ValueError(f"stored size field {entry.stored} does not fit {entry.size} bytes")

@@ -15,9 +15,10 @@ from fastload.storage.dates import NO_TIME, to_ns
 from fastload.storage.errors import NotAShardError
 from fastload.storage.extra import plain
 from fastload.storage.formats.tar import members
-from fastload.storage.formats.zarr import MOST_TEXT, ArraySpec, place_chunk
+from fastload.storage.formats.zarr import ArraySpec, place_chunk
 from fastload.storage.formats.zip import check_names
 from fastload.storage.group import (
+    BANDS,
     CHUNK,
     CLOUD_MASK,
     CLOUD_SHARE,
@@ -151,7 +152,7 @@ def _places(member: Member, array: str, spec: ArraySpec) -> NDArray[np.void]:
     """Where the chunks of an array lie."""
     names = spec.chunk_names(array)
     rows = np.zeros(len(names), CHUNK)
-    most = _most(spec)
+    most = spec.most_stored
     for i, name in enumerate(names):
         entry = member.entries.get(name)
         if entry is None:
@@ -177,12 +178,6 @@ def _check_size(specs: Iterable[ArraySpec], stored: int) -> None:
         )
 
 
-def _most(spec: ArraySpec) -> int:
-    """Most bytes that a compressed chunk can have."""
-    size = MOST_TEXT if spec.dtype.kind == "O" else spec.chunk_bytes
-    return size + size // 8 + 1024
-
-
 def _is_there(member: Member, name: str, spec: ArraySpec) -> bool:
     """Whether any chunk of an array was written."""
     return any(chunk in member.entries for chunk in spec.chunk_names(name))
@@ -194,7 +189,7 @@ def _whole(member: Member, name: str, spec: ArraySpec) -> NDArray[Any]:
         raise member.error(f"array '{name}' {spec.shape} exceeds {MOST_SMALL} bytes")
     out = np.full(spec.shape, spec.fill_value, spec.dtype)
     for index, chunk in zip(np.ndindex(spec.grid), spec.chunk_names(name), strict=True):
-        data = member.get(chunk, _most(spec))
+        data = member.get(chunk, spec.most_stored)
         if data is None:
             continue
         try:
@@ -218,7 +213,8 @@ def _place(member: Member, group: Group, small: Mapping[str, NDArray[Any]], name
 
 def _time(time: NDArray[Any] | None, group: Group, T: int) -> NDArray[np.int64]:
     """When each timestamp was; see `dates`."""
-    if time is None:
+    dated = len(group.images[BANDS].shape) == 4
+    if time is None or (not dated and time.size != 1):  # several dates say nothing of one image
         return np.full(T, NO_TIME, np.int64)
     if time.size != T or time.dtype.kind not in "iufM":
         raise ValueError(f"time must be {T} numbers, as bands has timestamps, got {time!r}")
@@ -237,7 +233,7 @@ def _told_share(extra: dict[str, NDArray[Any]], T: int) -> NDArray[np.float32] |
 
 def cloud_share(mask: NDArray[Any] | None, T: int) -> NDArray[np.float32]:
     """Share of pixels under thin or thick cloud per timestamp; NaN without a mask."""
-    if mask is None or len(mask) != T:
+    if mask is None or (mask.ndim > 2 and len(mask) != T):
         return np.full(T, np.nan, np.float32)
     cloudy = (mask == THIN_CLOUD) | (mask == THICK_CLOUD)
     return np.asarray(cloudy.reshape(T, -1).mean(axis=1), np.float32)

@@ -9,7 +9,7 @@ crop box, resample, flips and turns, brightness, contrast, gray, blur, solarize,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -223,7 +223,7 @@ def draw(
     samples: ArrayLike,
     height: int,
     width: int,
-    timestamps: int,
+    timestamps: int | NDArray[np.integer[Any]],
 ) -> NDArray[np.void]:
     """Draw the parameters of every view of every sample.
 
@@ -232,7 +232,8 @@ def draw(
         seed, epoch: see `fastload_kernels.philox.words`.
         samples: sample ids ``[N]``.
         height, width: source size in pixels.
-        timestamps: how many timestamps each sample has.
+        timestamps: how many timestamps each sample has, at least 1; or as many for each ``[N]``,
+            among whose first ones its views are drawn.
 
     Returns:
         ``[N, V]`` records of `VIEW_PARAMS`.
@@ -291,38 +292,67 @@ def draw_bands(
 
 
 def draw_timestamps(
-    views: Sequence[View], seed: int, epoch: int, samples: NDArray[np.int64], timestamps: int
+    views: Sequence[View],
+    seed: int,
+    epoch: int,
+    samples: NDArray[np.int64],
+    timestamps: int | NDArray[np.integer[Any]],
 ) -> NDArray[np.int64]:
     """Draw only the timestamp of each view, ``[N, V]``; -1 is all. Arguments as of `draw`."""
+    T = np.asarray(timestamps, np.int64)
+    fewest, most = int(T.min(initial=_MANY)), int(T.max(initial=1))
+    _check_timestamps(views, fewest)
     out = np.empty((len(samples), len(views)), np.int64)
     distinct = [v for v, view in enumerate(views) if view.timestamp == "distinct"]
-    if views[0].timestamp in ("as_first", "all") and any(v.timestamp == "as_first" for v in views):
-        raise ValueError("timestamp 'as_first' needs a first view that shows one timestamp")
-    if len(distinct) > timestamps:
-        raise ValueError(
-            f"{len(distinct)} views want distinct timestamps, but there are {timestamps}"
-        )
-    shared = words(seed, epoch, samples, SHARED, 0, 4 + timestamps)
-    permutation = shared[:, 4:].argsort(axis=1, kind="stable")
+    shared = words(seed, epoch, samples, SHARED, 0, 4 + (most if distinct else 0))
+    permutation = _permutations(shared[:, 4:], T)
     for v, view in enumerate(views):
         if view.timestamp == "independent":
             own = words(seed, epoch, samples, v, _TIMESTAMP, 1)[:, 0]
-            out[:, v] = choice(own, timestamps)
+            out[:, v] = choice(own, T)
         elif view.timestamp == "same":
-            out[:, v] = choice(shared[:, 0], timestamps)
+            out[:, v] = choice(shared[:, 0], T)
         elif view.timestamp == "distinct":
             out[:, v] = permutation[:, distinct.index(v)]
         elif view.timestamp == "as_first":
             out[:, v] = out[:, 0]
-        elif view.timestamp == "all":
-            out[:, v] = -1
         else:
-            if int(view.timestamp) >= timestamps:
-                raise ValueError(
-                    f"view {v} wants timestamp {view.timestamp}, but there are {timestamps}"
-                )
-            out[:, v] = int(view.timestamp)
+            out[:, v] = -1 if view.timestamp == "all" else int(view.timestamp)
     return out
+
+
+_MANY = 2**31 - 1
+"""More timestamps than a view asks for: without samples there is nothing to refuse."""
+
+
+def fewest_timestamps(views: Sequence[View]) -> int:
+    """How many timestamps a sample must have for these views: as many as want distinct ones, and
+    one more than the largest index."""
+    distinct = sum(view.timestamp == "distinct" for view in views)
+    return max([1, distinct, *(1 + v.timestamp for v in views if isinstance(v.timestamp, int))])
+
+
+def _check_timestamps(views: Sequence[View], fewest: int) -> None:
+    """Raise ValueError where a sample with `fewest` timestamps cannot have these views."""
+    if views[0].timestamp in ("as_first", "all") and any(v.timestamp == "as_first" for v in views):
+        raise ValueError("timestamp 'as_first' needs a first view that shows one timestamp")
+    distinct = sum(view.timestamp == "distinct" for view in views)
+    if distinct > fewest:
+        raise ValueError(f"{distinct} views want distinct timestamps, but there are {fewest}")
+    for v, view in enumerate(views):
+        if isinstance(view.timestamp, int) and view.timestamp >= fewest:
+            raise ValueError(f"view {v} wants timestamp {view.timestamp}, but there are {fewest}")
+
+
+def _permutations(w: NDArray[np.uint64], T: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A permutation of each sample's timestamps by random words ``[N, most]``; what a sample lacks
+    comes last."""
+    lacking = np.arange(w.shape[1]) >= T[..., None]
+    return np.where(lacking, _LAST, w).argsort(axis=1, kind="stable")
+
+
+_LAST = np.uint64(1 << 32)
+"""Above every 32-bit word."""
 
 
 def _crop(

@@ -10,10 +10,12 @@ from numcodecs import Zstd
 from fastload import SSL4EOS12
 from fastload.datasets import LAYOUTS
 from fastload.datasets.source import FRAME, OTHER
+from fastload.datasets.terramesh import TerraMesh
 from fastload.datasets.zarr_source import ZarrSource
 from fastload.engines import imported
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
 from tests.fastload import shardmaker
+from tests.fastload.trees import terramesh as made
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 4
@@ -195,6 +197,30 @@ class TestZarrPlanes(TestZarr):
         return source
 
 
+class TestEither(TestZarr):
+    """TerraMesh's S1: samples of one folder or of another."""
+
+    def make(self, tmp_path: Path) -> tuple[Any, Pixels]:
+        source = TerraMesh(made.write(tmp_path), modalities="S1", progress=False).sources["S1"]
+        keys = [key.decode() for key in source.columns.key]
+        kinds = ["S1RTC" if key in made.MAJORTOM else "S1GRD" for key in keys]
+        return source, np.stack([made.pixels(k, kind) for k, kind in zip(keys, kinds, strict=True)])
+
+    def damaged(self, tmp_path: Path) -> Damaged:
+        source, _ = self.make(tmp_path)
+        row = source.chunks(np.array([BAD]), np.ones((1, 1), bool)).rows[0]
+        path = Path(source.store.path(source.files[row["file"]]))
+        data = bytearray(path.read_bytes())
+        data[row["offset"] + row["stored"] // 2] ^= 0x10
+        path.write_bytes(data)
+        return Damaged(source, BAD, 0)
+
+
+SUITES = {"ssl4eo_s12", "terramesh", "ssl4eo_v10", "copernicus"}
+"""Layouts whose sources pass `SourceTests`, here or in the files beside."""
+
+
 def test_every_layout_has_a_suite() -> None:
-    """`TestZarr` and its variants are of the sources that it makes."""
-    assert {name: imported(place) for name, place in LAYOUTS.items()} == {"ssl4eo_s12": SSL4EOS12}
+    """`TestZarr` and its variants, and those of `test_trees` and `test_tensors`."""
+    for name, place in LAYOUTS.items():
+        assert name in SUITES, f"{name} ({imported(place)}) has no suite"

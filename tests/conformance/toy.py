@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastload.engines.batch import Request
 from fastload.engines.workers import Workers
 from fastload.profile import Profile, Stages
 from fastload.statistics import statistics
+from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
 from fastload.storage.store import Stat, Store
 
@@ -87,6 +89,25 @@ class Npy(Source):
 def npy(store: Store, recipe: Recipe | None = None, seed: int = 0) -> Dataset:
     """The arrays of a store as a dataset."""
     return Dataset({"toy": Npy("toy", store)}, recipe, statistics("v1.1-webdataset"), seed)
+
+
+class Ragged(Npy):
+    """The same, of which samples have only the first few dates; it reads no others."""
+
+    def __init__(self, name: str, store: Store, dates: Sequence[int], fill: float | None) -> None:
+        super().__init__(name, store)
+        self.modality = replace(self.modality, fill_value=fill)
+        lacks = np.arange(self.modality.timestamps) >= np.array(dates)[:, None]
+        time = np.where(lacks, NO_TIME, self.columns.time)
+        self.columns = replace(self.columns, dates=np.array(dates, np.int32), time=time)
+
+    def read(
+        self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
+    ) -> None:
+        assert self.columns.dates is not None
+        assert len(timestamps) == len(out) > 0
+        assert max(timestamps) < self.columns.dates[sample]
+        super().read(sample, timestamps, out, stages)
 
 
 class Whole:

@@ -20,6 +20,7 @@ from fastload.engines.device.nvcomp import NvComp
 from fastload.engines.device.queue import DeviceQueue
 from fastload.engines.shown import COUNTED, Shown
 from fastload.extras import missing
+from fastload_kernels import Scaling
 from fastload_kernels.cuda.draw import draw_bands_on, draw_on, rules
 from fastload_kernels.cuda.planning import SOURCES, LaunchPlan, plan_views
 from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
@@ -94,8 +95,9 @@ class DeviceState:
                 kind, last = recipe.dtype, recipe.channels_last
                 labels = dataset.scalings[name].labels
                 self.plans[name] = plan_views(
-                    recipe.views, m.shape, m.dtype.name, kind, last, memory, labels
-                )
+                    recipe.views, m.shape, m.dtype.name, kind, last, memory, labels,
+                    dataset.grids[name],
+                )  # fmt: skip
         self.cache = DeviceCache(cache_bytes, dataset.modalities, dataset.places, queue.device)
         self.counts: torch.Tensor | None = None
         self.shown, self._watched = Shown(dataset), deque[Watched]()
@@ -105,6 +107,7 @@ class DeviceState:
                 self.counts = torch.zeros(len(COUNTED), dtype=torch.int64, device=queue.device)
         self.most_bytes = 0
         self._rules: torch.Tensor | None = None
+        self._absent: dict[str, torch.Tensor] = {}
 
     @property
     def draws(self) -> bool:
@@ -143,12 +146,14 @@ class DeviceState:
         m = next(iter(self.dataset.modalities.values()))
         source, runner = (m.timestamps, m.height, m.width), self.queue.runner
         if self._rules is None:
-            table = rules(recipe.views, m.height, m.width, m.timestamps)
+            fewest = int(self.dataset.all_dates.min(initial=m.timestamps))
+            table = rules(recipe.views, m.height, m.width, fewest)
             self._rules = self.queue.upload(table.view(np.uint8))
         ids = self.queue.upload(self.dataset.draw_ids(samples).view(np.uint8))
         shape = (len(samples), len(recipe.views))
         params = self.queue.empty((math.prod(shape) * VIEW_PARAMS.itemsize,), torch.uint8)
-        draw_on(runner, self._rules, shape, seed, epoch, ids, source, params)
+        dates = self._dates(samples)
+        draw_on(runner, self._rules, shape, seed, epoch, ids, source, params, dates)
         keep: dict[str, torch.Tensor | None] = dict.fromkeys(self.dataset.modalities)
         if any(view.drop for view in recipe.views):
             for name, each in self.dataset.modalities.items():
@@ -156,6 +161,22 @@ class DeviceState:
                 draw_bands_on(runner, self._rules, shape, seed, epoch, ids, each.bands, bands)
                 keep[name] = bands
         return params, keep
+
+    def _dates(self, samples: NDArray[np.int64]) -> int | torch.Tensor:
+        """How many dates samples ``[B]`` have, on the device; 0 where all have all."""
+        first = next(iter(self.dataset.modalities))
+        if self.dataset.present_of(first, samples[:0]) is None:
+            return 0
+        dates = np.ascontiguousarray(self.dataset.dates_of(first, samples))
+        return self.queue.upload(dates.view(np.uint8))
+
+    def absent(self, name: str) -> torch.Tensor:
+        """A plane ``[C, H, W]`` of a modality that stands for dates that samples do not have."""
+        if name not in self._absent:
+            m = self.dataset.modalities[name]
+            plane = self.queue.empty(m.shape[1:], TORCH[m.dtype.name])
+            self._absent[name] = plane.fill_(m.absent)
+        return self._absent[name]
 
     def render(
         self,
@@ -178,9 +199,35 @@ class DeviceState:
             masks: as `masks` gives them.
             samples: ``[B]``, to name those that show NaN or infinity.
         """
+        if samples is None or len(parts := self.dataset.by_scaling(name, samples)) == 1:
+            one = self.dataset.scalings[name] if samples is None else parts[0].scaling
+            self._render(name, outs, planes, params, keep, masks, samples, one)
+            return
+        for scaling, slots in parts:
+            at = torch.from_numpy(slots).to(outs[0].device)
+            own, seen = self.outputs(name, len(slots)), self.masks(name, len(slots))
+            drawn = _some(params, slots, at, len(planes))
+            kept = None if keep is None else _some(keep, slots, at, len(planes))
+            some = planes[slots], drawn, kept
+            self._render(name, own, *some, seen, samples[slots], scaling)
+            for whole, part in zip([*outs, *masks], [*own, *seen], strict=True):
+                whole.index_copy_(0, at, part)
+
+    def _render(
+        self,
+        name: str,
+        outs: list[torch.Tensor],
+        planes: NDArray[np.uint64],
+        params: NDArray[np.void] | torch.Tensor,
+        keep: NDArray[np.uint8] | torch.Tensor | None,
+        masks: Sequence[torch.Tensor],
+        samples: NDArray[np.int64] | None,
+        scaling: Scaling,
+    ) -> None:
+        """As `render`, of samples that share a radiometry."""
         launch, B = self.plans[name], len(planes)
         packed = pack(
-            launch, outs, planes, self.dataset.scalings[name],
+            launch, outs, planes, scaling,
             nodata=self.dataset.modalities[name].fill_value,
             params=self._shown(name, params) if isinstance(params, np.ndarray) else None,
             keep=keep if isinstance(keep, np.ndarray) else None,
@@ -197,6 +244,7 @@ class DeviceState:
             counts=0 if counts is None else counts,
             params=params if isinstance(params, torch.Tensor) else 0,
             keep=keep if isinstance(keep, torch.Tensor) else 0,
+            absent=self._absent.get(name, 0),
         )  # fmt: skip
         if counts is not None and self.counts is not None:
             self.counts += counts.sum(dim=0)
@@ -238,6 +286,13 @@ class DeviceState:
             self.look()
             out["pixels"] = self.shown.summary(counts)
         return out
+
+
+def _some(values: Any, slots: NDArray[np.int64], at: torch.Tensor, B: int) -> Any:
+    """Entries of some slots of a batch of B, whose bytes lie sample by sample."""
+    if isinstance(values, torch.Tensor):
+        return values.reshape(B, -1)[at].contiguous().reshape(-1, *values.shape[1:])
+    return np.ascontiguousarray(values[slots])
 
 
 def open_state(

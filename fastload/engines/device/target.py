@@ -271,19 +271,33 @@ class DeviceTarget:
         m, part = self.dataset.modalities[name], request.parts[name]
         planes = np.zeros((len(request), m.timestamps), np.uint64)
         flags = part.wanted & ~request.cached[:, None]
-        count = int(np.count_nonzero(flags))
         if request.params is None:
-            scratch = outs[0].flatten(0, 1)
+            scratch, numbers = outs[0].flatten(0, 1), np.flatnonzero(flags)
         else:
-            scratch = self.queue.empty((count, *m.shape[1:]), TORCH[m.dtype.name])
+            numbers = np.arange(np.count_nonzero(flags))
+            scratch = self.queue.empty((len(numbers), *m.shape[1:]), TORCH[m.dtype.name])
         first, step = np.uint64(scratch.data_ptr()), np.uint64(m.plane_bytes)
-        planes[flags] = first + np.arange(count, dtype=np.uint64) * step
+        planes[flags] = first + numbers.astype(np.uint64) * step
         if request.cached.any():
             cached = np.flatnonzero(request.cached)
             planes[cached] = self.state.cache.places(
                 name, self.dataset.places_of(request.samples[cached])
             )
+        self._absent(request, name, planes, scratch)
         return planes, scratch
+
+    def _absent(
+        self, request: DeviceRequest, name: str, planes: NDArray[np.uint64], scratch: torch.Tensor
+    ) -> None:
+        """Put pixels in the place of dates that samples do not have."""
+        there = self.dataset.present_of(name, request.samples)
+        if there is None:
+            return
+        if request.params is not None:
+            planes[~there] = self.state.absent(name).data_ptr()
+            return
+        for number in np.flatnonzero(~there).tolist():
+            scratch[number].fill_(self.dataset.modalities[name].absent)
 
     def _tables(
         self, request: DeviceRequest, planes: Planes, load: DeviceLoad | None

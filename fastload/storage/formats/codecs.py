@@ -1,5 +1,8 @@
 """Decoding of one chunk into a buffer that the caller owns.
 
+What a codec or a filter promises in its own header is compared with what the array's header does
+before memory is taken for it.
+
 Blosc is called through its context function with one thread, so that it keeps no global state,
 takes no lock and may run in any thread. Headers are checked against the size that the array header
 promises before anything is decoded.
@@ -7,31 +10,45 @@ promises before anything is decoded.
 
 import ctypes
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numcodecs.blosc
+import numcodecs.lz4
 import numcodecs.zstd
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.storage.formats.filters import Chain, encoded_sizes, undo
+from fastload.storage.formats.streams import STREAMS, unpack, unpack_at_most
+
 Buffer = bytes | memoryview | NDArray[np.uint8]
 
 BLOSC_HEADER = struct.Struct("<BBBBIII")
+LZ4_HEADER = struct.Struct("<I")
+"""How many bytes an LZ4 block holds, as numcodecs writes it in front."""
 BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
-SUPPORTED = ("blosc", "zstd", "zlib", "none")
+SUPPORTED = ("blosc", "zstd", "lz4", *STREAMS, "none")
+_LZMA_RAW = 3
+"""The ``format`` of LZMA streams without a header."""
 
 
 @dataclass(frozen=True)
 class Codec:
-    """The ``compressor`` field of an array header. A frame's own header says the rest."""
+    """The ``compressor`` and ``filters`` fields of an array header. What is compressed says the
+    rest itself.
+
+    Attributes:
+        name: of the compressor.
+        filters: what was done before, in that order.
+    """
 
     name: str
+    filters: Chain = ()
 
     @classmethod
-    def parse(cls, meta: Mapping[str, Any] | None) -> "Codec":
+    def parse(cls, meta: Mapping[str, Any] | None, filters: Chain = ()) -> "Codec":
         """Read the field.
 
         Raises:
@@ -44,7 +61,24 @@ class Codec:
             raise ValueError(
                 f"Blosc codec {meta['cname']!r} is not supported, expected one of {BLOSC_CODECS}"
             )
-        return cls(name)
+        if name == "lzma" and meta is not None and meta.get("format", 1) == _LZMA_RAW:
+            raise ValueError(
+                "compressor 'lzma' of format 3 (raw) is not supported, expected 1 or 2"
+            )
+        return cls(name, filters)
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether what is stored is one Blosc frame of the pixels themselves."""
+        return self.name == "blosc" and not self.filters
+
+    def encoded_size(self, nbytes: int) -> int:
+        """Bytes that the filters make of a chunk, which is what the compressor sees.
+
+        Raises:
+            ValueError: where these do not fit each other.
+        """
+        return encoded_sizes(self.filters, nbytes)[-1]
 
     def decode(self, data: Buffer, out: NDArray[np.uint8]) -> None:
         """Decode `data` into `out`, uint8 ``[n]`` of exactly the decoded size.
@@ -52,60 +86,65 @@ class Codec:
         Raises:
             ValueError: says what in the data does not fit.
         """
+        if not self.filters:
+            self._unpack(data, out)
+            return
+        packed = np.empty(self.encoded_size(len(out)), np.uint8)
+        self._unpack(data, packed)
+        undo(self.filters, packed, out)
+
+    def _unpack(self, data: Buffer, out: NDArray[np.uint8]) -> None:
         if self.name == "blosc":
             _decode_blosc(data, out)
         elif self.name == "zstd":
             _decode_zstd(data, out)
-        elif self.name == "zlib":
-            _copy(inflate(data, len(out), zlib.MAX_WBITS), out)
+        elif self.name == "lz4":
+            _decode_lz4(data, out)
+        elif self.name in STREAMS:
+            _copy(unpack(self.name, data, len(out)), out)
         else:
             _copy(data, out)
 
     def decode_at_most(self, data: Buffer, most: int) -> bytes:
-        """Decode what does not say elsewhere how large it is.
+        """Decode what does not say elsewhere how large it is. No filter is undone.
 
         Raises:
             ValueError: where it is damaged, or larger than `most` bytes.
         """
-        if self.name == "zlib":
-            stream = zlib.decompressobj()
-            try:
-                out = stream.decompress(data, most + 1)  # type: ignore[arg-type]
-            except zlib.error as error:
-                raise ValueError(f"the deflate stream is damaged ({error})") from error
-            if len(out) > most or not stream.eof:
-                raise ValueError(f"the deflate stream does not end within {most} bytes")
-            return out
+        if self.name in STREAMS:
+            return unpack_at_most(self.name, data, most)
         size = self._said_size(data)
         if size is None or size > most:
             raise ValueError(f"expected at most {most} bytes, found {size}")
         decoded = np.empty(size, np.uint8)
-        self.decode(data, decoded)
+        self._unpack(data, decoded)
         return decoded.tobytes()
 
     def _said_size(self, data: Buffer) -> int | None:
         """How many bytes data holds, as it says itself."""
         if self.name == "blosc":
             return int.from_bytes(bytes(data[4:8]), "little")
+        if self.name == "lz4":
+            return int.from_bytes(bytes(data[: LZ4_HEADER.size]), "little")
         return _zstd_content_size(data) if self.name == "zstd" else len(data)
-
-
-def inflate(data: Buffer, size: int, wbits: int = -zlib.MAX_WBITS) -> bytes:
-    """Inflate to exactly `size` bytes, never more; raw deflate as in zip members by default."""
-    stream = zlib.decompressobj(wbits)
-    try:
-        out = stream.decompress(data, size + 1)  # type: ignore[arg-type]
-    except zlib.error as error:
-        raise ValueError(f"the deflate stream is damaged ({error})") from error
-    if len(out) != size or not stream.eof:
-        raise ValueError(f"the deflate stream does not hold the {size} bytes expected")
-    return out
 
 
 def _copy(data: Any, out: NDArray[np.uint8]) -> None:
     if len(data) != len(out):
         raise ValueError(f"expected {len(out)} bytes of pixels, found {len(data)}")
     out[:] = np.frombuffer(data, np.uint8)
+
+
+def _decode_lz4(data: Buffer, out: NDArray[np.uint8]) -> None:
+    if len(data) <= LZ4_HEADER.size:
+        raise ValueError(f"an LZ4 block needs a length of 4 bytes, found {len(data)} bytes")
+    (size,) = LZ4_HEADER.unpack(bytes(data[: LZ4_HEADER.size]))
+    if size != len(out):
+        raise ValueError(f"the LZ4 block must say that it holds {len(out)} bytes, found {size}")
+    try:
+        numcodecs.lz4.decompress(data, out)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the LZ4 block is damaged ({error})") from error
 
 
 def _decode_zstd(data: Buffer, out: NDArray[np.uint8]) -> None:

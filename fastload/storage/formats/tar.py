@@ -51,12 +51,14 @@ class _File:
         return data
 
 
-def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[str, int, int]]:
+def members(
+    store: Store, name: str, size: int, suffix: str | tuple[str, ...]
+) -> Iterator[tuple[str, int, int]]:
     """Name, data offset and size of every file in a tar whose name ends in `suffix`.
 
     Args:
         store, name, size: the tar.
-        suffix: of the members' names.
+        suffix: of the members' names, or several of them.
 
     Raises:
         DataError: names the place where the archive is damaged or ends too soon.
@@ -73,7 +75,7 @@ def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[s
                     yield info.name, info.offset_data, info.size
                 elif store.bytes(name, info.offset_data, min(len(_ZIP), info.size)) == _ZIP:
                     # Long names have no checksum; a damaged one must not hide a sample.
-                    reason = f"expected a name that ends in {suffix}, since this is a zip"
+                    reason = f"expected a name that ends in {_ends(suffix)}, since this is a zip"
                     raise DataError(path, info.name, info.offset, reason)
             end = tar.offset
     except _FAULTS as error:
@@ -85,7 +87,11 @@ def members(store: Store, name: str, size: int, suffix: str) -> Iterator[tuple[s
     _check_end(store, name, end, size)
 
 
-def _check(path: str, info: tarfile.TarInfo, size: int, suffix: str) -> None:
+def _ends(suffix: str | tuple[str, ...]) -> str:
+    return suffix if isinstance(suffix, str) else " or ".join(suffix)
+
+
+def _check(path: str, info: tarfile.TarInfo, size: int, suffix: str | tuple[str, ...]) -> None:
     if not 0 <= info.size <= size - info.offset_data:
         reason = f"{info.size} bytes are promised but the file ends at {size}"
         raise DataError(path, info.name, info.offset_data, reason)

@@ -3,13 +3,14 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.storage.formats import filters
 from fastload.storage.formats.codecs import Codec
 
 MAX_BYTES = 2**31 - 1
@@ -41,16 +42,19 @@ class ArraySpec:
     order: Literal["C", "F"]
     codec: Codec
     separator: str = "."
+    depth: int = 1
+    """Each chunk holds so many arrays of this kind side by side, by a further axis before all
+    others,"""
+    number: int = 0
+    """of which this one is that number."""
 
     @classmethod
     def parse(cls, meta: Mapping[str, Any]) -> "ArraySpec":
         """Read a decoded ``.zarray``."""
         if meta.get("zarr_format") != 2:
             raise ValueError(f"zarr_format must be 2, got {meta.get('zarr_format')!r}")
-        names = [f.get("id") for f in meta.get("filters") or ()]
-        is_text = names == [_TEXT] and meta.get("dtype") == "|O"
-        if names and not is_text:
-            raise ValueError(f"filters {names} are not supported, expected none")
+        is_text = meta.get("dtype") == "|O" and meta.get("filters") == [{"id": _TEXT}]
+        chain = () if is_text else filters.parse(meta.get("filters"))
         shape, chunks = _sizes(meta, "shape", least=0), _sizes(meta, "chunks", least=1)
         if len(shape) != len(chunks):
             raise ValueError(f"shape {shape} and chunks {chunks} differ in length")
@@ -67,15 +71,25 @@ class ArraySpec:
         separator = meta.get("dimension_separator") or "."
         if separator not in (".", "/"):
             raise ValueError(f"dimension_separator must be '.' or '/', got {separator!r}")
-        return cls(
-            shape,
-            chunks,
-            dtype,
-            _fill_value(meta.get("fill_value"), dtype),
-            meta["order"],
-            Codec.parse(meta.get("compressor")),
-            separator,
-        )
+        codec = Codec.parse(meta.get("compressor"), chain)
+        if codec.encoded_size(math.prod(chunks) * dtype.itemsize) > MAX_BYTES:
+            raise ValueError(f"chunks {chunks} of {dtype} exceed {MAX_BYTES} bytes when filtered")
+        fill = _fill_value(meta.get("fill_value"), dtype)
+        return cls(shape, chunks, dtype, fill, meta["order"], codec, separator)
+
+    def within(self, depth: int, number: int) -> "ArraySpec":
+        """The same array in chunks that hold `depth` of them, as that number.
+
+        Raises:
+            ValueError: where such chunks are too large.
+        """
+        out = replace(self, depth=depth, number=number)
+        whole = depth * self.chunk_bytes
+        if max(whole, self.codec.encoded_size(whole)) > MAX_BYTES:
+            raise ValueError(
+                f"chunks of {depth} times {self.chunks} of {self.dtype} exceed {MAX_BYTES} bytes"
+            )
+        return out
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -89,14 +103,22 @@ class ArraySpec:
 
     @cached_property
     def chunk_bytes(self) -> int:
-        """Decoded size of a chunk; chunks at the edges are stored whole."""
+        """Decoded size of a chunk, of one array; chunks at the edges are stored whole."""
         return math.prod(self.chunks) * self.disk_dtype.itemsize
+
+    @cached_property
+    def most_stored(self) -> int:
+        """Most bytes that a compressed chunk can have."""
+        is_text = self.disk_dtype.kind == "O"
+        size = MOST_TEXT if is_text else self.codec.encoded_size(self.depth * self.chunk_bytes)
+        return size + size // 8 + 1024
 
     @cached_property
     def whole_timestamps(self) -> bool:
         """Whether each chunk is one entry of the first axis, so that it decodes in place."""
         return (
             len(self.shape) > 1
+            and self.depth == 1
             and self.chunks[0] == 1
             and self.chunks[1:] == self.shape[1:]
             and self.order == "C"
@@ -109,6 +131,23 @@ class ArraySpec:
         return [f"{array}/" + self.separator.join(map(str, i)) for i in np.ndindex(self.grid)]
 
 
+def decode_chunk(spec: ArraySpec, data: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """One array's share of a chunk, in the chunk's shape.
+
+    Args:
+        spec: of numbers or text of fixed length.
+        data: as it is stored.
+        dtype: what its bytes are taken for.
+
+    Raises:
+        ValueError: says what in the data does not fit.
+    """
+    buffer = np.empty(spec.depth * spec.chunk_bytes, np.uint8)
+    spec.codec.decode(data, buffer)
+    whole = buffer.view(dtype).reshape((spec.depth, *spec.chunks), order=spec.order)
+    return np.asarray(whole[spec.number])
+
+
 def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray[Any]) -> None:
     """Decode one chunk of the grid and put it where it belongs in `out`, the whole array.
 
@@ -116,12 +155,10 @@ def place_chunk(spec: ArraySpec, index: tuple[int, ...], data: Any, out: NDArray
         ValueError: says what in the data does not fit.
     """
     if spec.disk_dtype.kind == "O":
-        chunk = _texts(spec.codec.decode_at_most(data, MOST_TEXT), math.prod(spec.chunks))
+        texts = _texts(spec.codec.decode_at_most(data, MOST_TEXT), math.prod(spec.chunks))
+        chunk = texts.reshape(spec.chunks, order=spec.order)
     else:
-        buffer = np.empty(spec.chunk_bytes, np.uint8)
-        spec.codec.decode(data, buffer)
-        chunk = buffer.view(spec.disk_dtype)
-    chunk = chunk.reshape(spec.chunks, order=spec.order)
+        chunk = decode_chunk(spec, data, spec.disk_dtype)
     starts = [i * c for i, c in zip(index, spec.chunks, strict=True)]
     slices = (slice(s, s + c) for s, c in zip(starts, spec.chunks, strict=True))
     box: tuple[Any, ...] = (..., *slices)

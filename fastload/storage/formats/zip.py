@@ -9,6 +9,14 @@ STORED, DEFLATED = 0, 8
 _END = struct.Struct("<4s4H2LH")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_FAR, _MANY = 0xFFFFFFFF, 0xFFFF
+"""What stands in a field whose value a zip64 record has."""
+_ZIP64 = 1
+"""The extra field of a member's zip64 values."""
+MOST_ENTRIES, MOST_DIRECTORY = 2**18, 2**26
+"""Members, and bytes of a directory, that are believed."""
 
 Read = Callable[[int, int], bytes]
 """``read(offset, size)`` gives bytes of the zip; it raises ValueError where there are fewer."""
@@ -44,6 +52,11 @@ def directory(read: Read, size: int) -> Directory:
         ValueError: says what of the directory is damaged or not supported.
     """
     count, length, start = _end_record(read, size)
+    if count > MOST_ENTRIES or length > MOST_DIRECTORY:
+        raise ValueError(
+            f"the zip directory of {count} entries and {length} bytes exceeds {MOST_ENTRIES} "
+            f"entries or {MOST_DIRECTORY} bytes"
+        )
     data = read(start, length)
     raw: list[tuple[str, int, int, Entry]] = []
     at = 0
@@ -54,16 +67,32 @@ def directory(read: Read, size: int) -> Directory:
          header) = _ENTRY.unpack_from(data, at)  # fmt: skip
         if magic != b"PK\x01\x02":
             raise ValueError(f"entry {len(raw)} of the zip directory has no signature")
-        name = data[at + _ENTRY.size : at + _ENTRY.size + n_name].decode("utf-8", "replace")
+        at += _ENTRY.size
+        name = data[at : at + n_name].decode("utf-8", "replace")
         if flags & 1:
             raise ValueError(f"zip member {name} is encrypted, which is not supported")
-        if 0xFFFFFFFF in (stored, full, header):
-            raise ValueError(f"zip member {name} uses zip64, which is not supported")
+        if _FAR in (stored, full, header):
+            extra = data[at + n_name : at + n_name + n_extra]
+            full, stored, header = _far(name, extra, (full, stored, header))
         raw.append((name, n_name, header, Entry(0, stored, full, crc, method)))
-        at += _ENTRY.size + n_name + n_extra + n_comment
+        at += n_name + n_extra + n_comment
     if at != length:
         raise ValueError(f"the {count} entries of the zip directory fill {at} of {length} bytes")
     return Directory(_with_offsets(read, raw, start), [(name, head) for name, _, head, _ in raw])
+
+
+def _far(name: str, extra: bytes, values: tuple[int, int, int]) -> list[int]:
+    """Size, stored size and header offset of a member, of which those that do not fit their fields
+    stand in this order in its zip64 field. Source: PKWARE's APPNOTE, 4.5.3."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack_from("<2H", extra, at)
+        at += 4
+        if kind == _ZIP64 and 8 * values.count(_FAR) <= size <= len(extra) - at:
+            found = iter(struct.unpack_from(f"<{values.count(_FAR)}Q", extra, at))
+            return [next(found) if value == _FAR else value for value in values]
+        at += size
+    raise ValueError(f"zip member {name} has no zip64 field with its sizes and its place")
 
 
 def check_names(read: Read, headers: list[tuple[str, int]]) -> None:
@@ -92,13 +121,33 @@ def _end_record(read: Read, size: int) -> tuple[int, int, int]:
     else:
         raise ValueError("no end record of a zip directory was found")
     _, disk, first_disk, here, count, length, start, _ = _END.unpack_from(tail, at)
-    if 0xFFFF in (here, count) or 0xFFFFFFFF in (length, start):
-        raise ValueError("zip64 is not supported")
+    end = size - look + at
+    if _MANY in (disk, first_disk, here, count) or _FAR in (length, start):
+        disk, first_disk, here, count, length, start, end = _end64_record(read, end)
     if disk or first_disk or here != count:
         raise ValueError("a zip of several disks is not supported")
-    if start + length > size - look + at:
+    if start + length > end:
         raise ValueError(f"the zip directory of {length} bytes at {start} does not fit the zip")
     return count, length, start
+
+
+def _end64_record(read: Read, end: int) -> tuple[int, ...]:
+    """What the end record at `end` has no room for, and where the record that has it begins.
+    Source: PKWARE's APPNOTE, 4.3.14 and 4.3.15."""
+    at = end - _LOCATOR.size
+    magic, disk, place, disks = _LOCATOR.unpack(read(at, _LOCATOR.size)) if at >= 0 else (b"",) * 4
+    if magic != b"PK\x06\x07":
+        raise ValueError("the zip's end record promises a zip64 one, of which there is no locator")
+    if disk or disks != 1:
+        raise ValueError("a zip of several disks is not supported")
+    if place > at - _END64.size:
+        raise ValueError(f"the zip64 end record at {place} does not fit the zip")
+    magic, _, _, _, disk, first_disk, here, count, length, start = _END64.unpack(
+        read(place, _END64.size)
+    )
+    if magic != b"PK\x06\x06":
+        raise ValueError(f"there is no zip64 end record at {place}")
+    return disk, first_disk, here, count, length, start, place
 
 
 def _with_offsets(read: Read, raw: list[tuple[str, int, int, Entry]], end: int) -> dict[str, Entry]:

@@ -85,9 +85,10 @@ __device__ float jittered(const Draws& own, u32 slot, double spread) {
   return (float)(1 + spread * (2 * own.uniform(slot) - 1));
 }
 
-// params[n, v] of N x V = `records`; ids[n].
-extern "C" __global__ void draw(const Rule* rules, const i64* ids, Params* params, i64 records,
-                                i64 V, u64 seed, i64 epoch, i64 T, i64 H, i64 W) {
+// params[n, v] of N x V = `records`; ids[n]. dates[n] are the sample's first timestamps that it has
+// of all T; null where each has all.
+extern "C" __global__ void draw(const Rule* rules, const i64* ids, const int* dates, Params* params,
+                                i64 records, i64 V, u64 seed, i64 epoch, i64 T, i64 H, i64 W) {
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= records) return;
   const i64 n = i / V, v = i % V;
@@ -96,7 +97,8 @@ extern "C" __global__ void draw(const Rule* rules, const i64* ids, Params* param
   Params p;
   const Draws first = {seed, (u32)epoch, (u32)ids[n], 0};
   const bool as_first = rule.policy == AS_FIRST;
-  p.timestamp = timestamp_of(as_first ? rules[0] : rule, as_first ? first : own, T);
+  p.timestamp = timestamp_of(as_first ? rules[0] : rule, as_first ? first : own,
+                             dates ? dates[n] : T);
   crop(p, rule, own, H, W);
   const i64 element = own.uniform(D4) < rule.d4 ? own.choice(D4_ELEMENT, 8) : 0;
   p.transpose = element & 1;

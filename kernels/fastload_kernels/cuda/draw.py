@@ -32,7 +32,7 @@ def rules(views: Sequence[View], height: int, width: int, timestamps: int) -> ND
     Args:
         views: the V descriptions.
         height, width: source size in pixels.
-        timestamps: how many timestamps each sample has.
+        timestamps: how many timestamps each sample has; where some have fewer, the fewest.
 
     Raises:
         ValueError: as `fastload_kernels.draw`.
@@ -84,6 +84,7 @@ def draw_on(
     ids: HasPointer,
     source: tuple[int, int, int],
     params: HasPointer,
+    dates: int | HasPointer = 0,
 ) -> None:
     """Draw the parameters of every view of every sample; enqueued, not waited for.
 
@@ -93,11 +94,13 @@ def draw_on(
         shape: (N, V).
         seed, epoch: see `fastload_kernels.philox.words`.
         ids: int64 sample ids ``[N]`` on the device, each below 2**32.
-        source: (timestamps, height, width) as given to `rules`.
+        source: (timestamps, height, width) of the samples.
         params: receives ``[N, V]`` records of `VIEW_PARAMS`, on the device.
+        dates: int32 ``[N]`` on the device, how many of the timestamps each sample has, the first
+            ones; 0 where each has all.
     """
     records = math.prod(shape)
-    args = [rules, ids, params, records, shape[1], seed, epoch, *source]
+    args = [rules, ids, dates, params, records, shape[1], seed, epoch, *source]
     device.launch("draw.cu", "draw", -(-records // _BLOCK), _BLOCK, args)
 
 

@@ -15,15 +15,15 @@ __device__ bool seen(const SOURCE* __restrict__ at, const Source& source, const 
 }
 
 // A job's `out` is [N, h, w] or [N, T, h, w], its tiles are runs of as many pixels as a block has
-// threads; `blocks` of each sample.
+// threads; `blocks` of each sample. Nothing was seen in the plane at `absent`.
 extern "C" __global__ void __launch_bounds__(256)
     mask(const Job* jobs, i64 job_count, i64 blocks, const u64* planes, const Params* params,
-         const Band* bands, i64 V, i64 T, i64 C, i64 H, i64 W) {
+         const Band* bands, u64 absent, i64 V, i64 T, i64 C, i64 H, i64 W) {
   const Source source = {V, T, C, H, W};
   const i64 n = blockIdx.x / (u32)blocks;
   const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
-  const Params p = params[n * V + job.column];
+  const Params p = obeyed(params + n * V + job.column, job, source);
   const int i = place.tile * blockDim.x + threadIdx.x;
   if (i >= job.height * job.width) return;
   const int row = i / job.width, column = i % job.width;
@@ -34,5 +34,6 @@ extern "C" __global__ void __launch_bounds__(256)
   u8* const out = in_global((u8*)job.out);
   const i64 image = n * job.timestamps + place.timestamp;
   out[image * job.height * job.width + i] =
+      plane_of(planes, p, source, n, place.timestamp) != absent &&
       seen(crop_of<SOURCE>(planes, p, source, n, place.timestamp) + at, source, bands);
 }

@@ -177,18 +177,19 @@ __device__ void add_counts(const Tally& tally, u32* counts) {
 }
 
 // params[n, v], keep[n, v, c], means[n, timestamp, c], counts[n, v, 3]; `blocks` of each sample.
-// keep and means may be null, and so are counts without COUNT.
+// keep and means may be null, and so are counts without COUNT. The plane at `absent` stands for dates
+// that a sample does not have, which count nothing.
 extern "C" __global__ void __launch_bounds__(256, 4)
     view(const Job* jobs, i64 job_count, i64 blocks, i64 timestamps, const u64* planes,
          const Params* params, const u8* keep, const Band* bands, const float* means, u32* counts,
-         i64 V, i64 T, i64 C, i64 H, i64 W) {
+         u64 absent, i64 V, i64 T, i64 C, i64 H, i64 W) {
   DYNAMIC_SHARED(memory);
   const Source source = {V, T, C, H, W};
   const i64 n = blockIdx.x / (u32)blocks;
   const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
   const i64 record = n * V + job.column;
-  const Params p = obeyed(params + record, job);
+  const Params p = obeyed(params + record, job, source);
   Arena arena = {memory};
   Tile tile(job, p, place.strip, place.tile, arena);
   tile.build((u32)W * sizeof(SOURCE), p.sigma, p.gray ? 1.0f / C : 1.0f);
@@ -213,5 +214,6 @@ extern "C" __global__ void __launch_bounds__(256, 4)
     __syncthreads();
     flush(out, staged, tile, p.transpose, w, (int)C);
   }
-  if (COUNT) add_counts(tally, counts + 3 * record);
+  const bool counted = COUNT && plane_of(planes, p, source, n, place.timestamp) != absent;
+  if (counted) add_counts(tally, counts + 3 * record);
 }

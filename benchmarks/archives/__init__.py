@@ -1,0 +1,1 @@
+"""Every layout on disk: unconverted, packed, and as its users read it today."""

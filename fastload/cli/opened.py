@@ -1,0 +1,93 @@
+"""The arguments by which commands open whatever lies at a place, and the opening."""
+
+import argparse
+import inspect
+import json
+from typing import Any
+
+from fastload.datasets.base import Dataset
+from fastload.datasets.opening import kind
+from fastload.storage.at import at
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    parser.add_argument("root", metavar="ROOT", help="data set of any layout that is read")
+    parser.add_argument("--split", help="split, where the layout has splits (its default)")
+    parser.add_argument("--modality", nargs="+", metavar="NAME", help="modalities (see below)")
+    parser.add_argument("--layout", help="name of the layout, where it is not recognised")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE",
+        help="a further argument of the layout's class, as JSON or plain text",
+    )  # fmt: skip
+
+
+def opened(args: argparse.Namespace, **wanted: Any) -> Dataset:
+    """Open the data set that arguments name.
+
+    Args:
+        args: parsed, see `add_arguments`.
+        wanted: further options; those that the layout does not know are left out.
+
+    Raises:
+        ValueError: names an argument that the layout does not take.
+    """
+    store = at(args.root)
+    cls = kind(store, args.layout)
+    known = inspect.signature(cls).parameters
+    asked = _asked(args)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{cls.__name__} takes no {unknown[0]!r}; it takes {', '.join([*known][1:])}"
+        )
+    options = {"progress": False} | wanted | asked
+    return cls(store, **{n: v for n, v in options.items() if n in known})  # type: ignore[arg-type]
+
+
+def apart(args: argparse.Namespace, **wanted: Any) -> dict[str, Dataset]:
+    """The data set's modalities, each opened by itself where the layout can, so that what is wrong
+    with one hides no other; else one data set under the name "".
+
+    Arguments and errors are those of `opened`.
+    """
+    names = args.modality or everything(args)
+    if not names:
+        return {"": opened(args, **wanted)}
+    one = argparse.Namespace(**vars(args))
+    found = {}
+    for name in names:
+        one.modality = [name]
+        found[name] = opened(one, **wanted)
+    return found
+
+
+def everything(args: argparse.Namespace) -> list[str]:
+    """All modalities that lie there, as far as the layout tells."""
+    store = at(args.root)
+    cls = kind(store, args.layout)
+    split = inspect.signature(cls).parameters.get("split")
+    return cls.modalities_at(store, args.split or (split.default if split else ""))
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    for text in args.option:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
+        asked[name] = _value(value)
+    if args.split is not None:
+        asked["split"] = args.split
+    if args.modality:
+        asked["modalities"] = list(args.modality)
+    if getattr(args, "statistics", None) is not None:
+        asked["statistics"] = args.statistics
+    return asked
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,1 @@
+"""What lies in a data set, as a table and as a page."""
