@@ -113,10 +113,12 @@ class SSL4EOS12(Dataset):
             if says:
                 says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
-        joined = left_out(join_sources(sources, missing, align, columns), dates)
-        # All images of a location are of the same square.
+        kept = [*columns, *(says.columns(names) if says else ())]
+        joined = left_out(join_sources(sources, missing, align, kept), dates)
+        # As they are published, all images of a location are of the same square.
+        same = says.same_ground if says else True
         super().__init__(
-            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=same
         )
 
     @classmethod

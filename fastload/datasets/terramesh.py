@@ -114,6 +114,15 @@ class TerraMesh(Dataset):
         super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
 
     @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of tars; S1 where there are both kinds of it."""
+        below = root.below(split)
+        there = [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        if not set(KINDS) <= set(there):
+            return there
+        return [S1 if name == KINDS[0] else name for name in there if name != KINDS[1]]
+
+    @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`: a shard is named
         after Major TOM, or there is S1RTC, which SSL4EO-S12 has not."""

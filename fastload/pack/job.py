@@ -160,6 +160,10 @@ def _scales(dataset: Dataset, options: Options, told: list[str]) -> dict[str, Sc
         )
     scales = {n: s for n, m in wide.items() if (s := _scale(dataset, m, options.limits))}
     for name in scales:
+        if dataset.sources[name].kinds is not None and options.limits is None:
+            raise ValueError(
+                f"{name}: its kinds have statistics of their own: give limits of uint8"
+            )
         told.append(f"{name}: kept as 8 bits, with limits and steps that lose what lies between")
     kept = [name for name in dataset.modalities if name not in scales]
     if kept:

@@ -90,6 +90,8 @@ def test_every_kind_of_column(tmp_path: Path) -> None:
         "split": np.array(["a", "bb", "", "ä", "e", "f"]),
         "good": np.array([True, False] * 3),
         "score": np.arange(6, dtype=np.float32),
+        "classes": np.eye(6, 19, dtype=bool)[:, None],
+        "embedding": np.arange(18.0).reshape(6, 1, 3),
     }
     assert_round_trip(packable.dataset(packable.everything(), extras=extras), tmp_path)
 
