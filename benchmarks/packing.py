@@ -35,6 +35,7 @@ from ssl4eo_train.methods import moco_v2
 
 RESULTS = Path(__file__).parent / "results" / "packing.json"
 REAL = Path(__file__).parents[2] / "shared" / "data" / "ssl4eo_v11_real"
+NAME = "ssl4eos12_shard"
 AIM_SPEED, AIM_SIZE = 0.9, 0.8
 """Of lz4: pairs a second at least, bytes at most."""
 Pixels = NDArray[Any]
@@ -194,7 +195,7 @@ def race(
         sizes, contestants = {}, []
         for number, way in enumerate(ways):
             place = Path(folder) / str(number)
-            options = Options(way.codec, way.level, way.shuffle, way.block)
+            options = Options(way.codec, way.level, way.shuffle, way.block, name=NAME)
             done = pack(dataset, place, options, executor="threads", say=lambda _: None)
             sizes[way.name] = done.sizes[modality]
             shards = Shards.find(place, "train", modality, way.name)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.base import Dataset
+from fastload.datasets.either_source import kind_column
 from fastload.datasets.source import Modality, Source
 from fastload.pack.layer import RESERVED, Layer
 from fastload.pack.narrow import Box, Scale, box_of
@@ -112,6 +113,9 @@ def _layer(
         for m in (source.modality, *(other.modality for other in beside.values())):
             _check_box(box, m)
     extra = {n: c for n, c in source.columns.extra.items() if _fits(name, n, c, told)}
+    if source.kinds is not None:
+        names = np.array([kind.encode() for kind in source.kinds.names])
+        extra[kind_column(name)] = names[source.kinds.of]
     own = {n: c for n, c in own.items() if n not in extra and _fits(name, n, c, told)}
     notes = _notes(source.modality, box, scale)
     codec = options.compressor()

@@ -31,7 +31,7 @@ def describe(job: Job) -> dict[str, Any]:
         "layout": _LAYOUT,
         "source": {
             "class": type(dataset).__name__,
-            _ELSEWHERE: os.path.commonpath(where) if where else "",
+            _ELSEWHERE: sorted(where),
             "samples": len(dataset),
             "keys": dataset.fingerprint,
         },
