@@ -15,6 +15,10 @@ from fastload_kernels import Scaling, View
 OutputType = Literal["float32", "float16", "bfloat16"]
 
 
+OTHERS = "*"
+"""The name, among radiometries, of every modality that has none of its own there."""
+
+
 @dataclass(frozen=True)
 class Radiometry:
     """A named way from the numbers on disk to the numbers that a network sees.
@@ -193,7 +197,8 @@ class Recipe:
     views: tuple[View, ...]
     radiometry: Radiometry | Mapping[str, Radiometry]
     """One for all modalities, or one by modality name. Where one is for all, modalities of class
-    numbers (see `holds_classes`) take `identity` all the same, as in the published code."""
+    numbers (see `holds_classes`) take `identity` all the same, as in the published code. In a
+    mapping, that of `OTHERS` ("*") is for all that have no name there."""
     dtype: OutputType = "float32"
     channels_last: bool = False
     """Store each view so that bands are the fastest axis (torch.channels_last)."""
@@ -227,11 +232,13 @@ class Recipe:
         """
         if isinstance(self.radiometry, Radiometry):
             return Radiometry.identity() if holds_classes(modality) else self.radiometry
-        if modality not in self.radiometry:
-            raise ValueError(
-                f"the recipe has no radiometry for {modality}, only for {list(self.radiometry)}"
-            )
-        return self.radiometry[modality]
+        if modality in self.radiometry:
+            return self.radiometry[modality]
+        if OTHERS in self.radiometry:
+            return Radiometry.identity() if holds_classes(modality) else self.radiometry[OTHERS]
+        raise ValueError(
+            f"the recipe has no radiometry for {modality}, only for {list(self.radiometry)}"
+        )
 
     @classmethod
     def series(cls, size: int = 224, train: bool = True) -> "Recipe":

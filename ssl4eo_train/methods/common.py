@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fastload.recipe import Radiometry
+from fastload.recipe import OTHERS, Radiometry
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods.method import Progress
 
@@ -26,6 +26,9 @@ RADIOMETRY = {
     "S1RTC": Radiometry.two_sigma(),
     "NDVI": Radiometry.two_sigma(),
     "DEM": Radiometry.two_sigma(),
+    # Of other archives: Copernicus-Pretrain's name, and whatever has statistics.
+    "s2_toa": Radiometry.reflectance(),
+    OTHERS: Radiometry.two_sigma(),
 }
 
 
