@@ -16,6 +16,7 @@ import zarr
 
 from fastload import SSL4EOS12, DataLoader, Radiometry, Recipe, View
 from fastload import open as open_any
+from fastload.datasets.terramesh import TerraMesh
 from fastload.engines.dali import has_dali
 from fastload.pack import Options, pack
 from fastload.pack.narrow import Scale
@@ -27,6 +28,7 @@ from fastload.synth import synth
 from tests.conformance.packing import assert_round_trip, bytes_of, packed, reopened
 from tests.fastload import made, packable, shardmaker
 from tests.fastload.made import assert_same
+from tests.fastload.trees import terramesh
 
 pytestmark = pytest.mark.timeout(120)
 KEYS = ("a", "a.b", "folder/name", "Grünland", "", "%41", "x" * 90, "x" * 91, "..", "_", "a b")
@@ -593,3 +595,15 @@ def test_a_key_in_the_attributes_must_be_text(tmp_path: Path) -> None:
     shardmaker.write(tmp_path, make=lambda *_: shardmaker.zipped(group))
     with pytest.raises(Exception, match=r"the attribute fastload\.key must be a text, got 7"):
         SSL4EOS12(tmp_path, progress=False)
+
+
+def test_a_modality_of_two_kinds_keeps_its_statistics(tmp_path: Path) -> None:
+    """TerraMesh's S1: each sample is still standardised by its own kind."""
+    data = TerraMesh(terramesh.write(tmp_path / "data"), modalities=["S1", "S2L2A"])
+    found = assert_round_trip(data, tmp_path / "packed")
+    recipe = Recipe((View(size=8),), Radiometry.standardise())
+    for i in range(len(data)):
+        ours, theirs = (d.with_recipe(recipe).scaling_of("S1", i) for d in (found, data))
+        assert str(ours) == str(theirs)
+    assert found.statistics is data.statistics
+    np.testing.assert_array_equal(found.extras["S1_kind"], data.extras["S1_kind"])
