@@ -81,6 +81,7 @@ def job(dataset: Dataset, folder: Path, options: Options) -> Job:
     """
     if dataset.changes or dataset.places != len(dataset):
         raise ValueError("a mixture cannot be packed, since its samples change with the epoch")
+    _check_keys(dataset)
     told: list[str] = []
     first = next(iter(dataset.modalities))
     box = box_of(options.crop, dataset.modalities[first])
@@ -97,6 +98,15 @@ def job(dataset: Dataset, folder: Path, options: Options) -> Job:
     return Job(dataset, folder, options, tuple(layers), _order(len(dataset), options), tuple(told))
 
 
+def _check_keys(dataset: Dataset) -> None:
+    keys, counts = np.unique(dataset.keys.astype(str), return_counts=True)
+    if len(keys) < len(dataset):
+        twice = keys[counts > 1]
+        raise ValueError(
+            f"{len(twice)} keys stand more than once, such as {str(twice[0])!r}; expected each once"
+        )
+
+
 def _layer(
     name: str,
     source: Source,
@@ -108,6 +118,8 @@ def _layer(
 ) -> Layer:
     if "/" in name or name == CLOUD_MASK:
         raise ValueError(f"{name!r} is packed with the samples that it belongs to: name these")
+    if Path(name).name != name or name.startswith("."):
+        raise ValueError(f"a modality must be called as a folder can be, got {name!r}")
     beside = source.beside()
     if box is not None:
         for m in (source.modality, *(other.modality for other in beside.values())):

@@ -140,7 +140,13 @@ def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress:
     failure: BaseException | None = None
     with tqdm(total=total, desc="packing", unit="sample", disable=not progress) as bar:
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            try:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as error:
+                if failure is not None:
+                    raise  # told twice
+                failure, done = error, set()
+                bar.write("finishing the shards that are being written; again to stop at once")
             for future in done:
                 error = None if future.cancelled() else future.exception()
                 if error is None and not future.cancelled():
@@ -161,8 +167,9 @@ def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
                        "run the same command again to go on")  # fmt: skip
     if isinstance(failure, BrokenProcessPool):
         return OSError(
-            f"{made.folder}: a worker process was killed, perhaps for want of memory; {complete}; "
-            "run the same command again to go on, with fewer workers if need be"
+            f"{made.folder}: a worker process was killed, perhaps for want of memory; or `pack` is "
+            f"called by a script without `if __name__ == '__main__':`; {complete}; run the same "
+            "again to go on, with fewer workers if need be"
         )
     if isinstance(failure, DataError):
         kind = type(failure)

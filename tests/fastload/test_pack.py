@@ -597,6 +597,23 @@ def test_a_key_in_the_attributes_must_be_text(tmp_path: Path) -> None:
         SSL4EOS12(tmp_path, progress=False)
 
 
+def test_keys_that_stand_twice_are_refused(tmp_path: Path) -> None:
+    dataset = packable.dataset(packable.source(4)).subset([0, 1, 0])
+    with pytest.raises(ValueError, match="1 keys stand more than once, such as '0000000'"):
+        by_threads(dataset, tmp_path)
+
+
+def test_what_is_packed_opens_by_itself(tmp_path: Path) -> None:
+    """Also where its modalities are those of another data set."""
+    for names in (["S1RTC", "S2L2A"], ["S2L1C"]):
+        root = tmp_path / names[0]
+        sources = {n: packable.source(2, modality={"name": n}) for n in names}
+        by_threads(packable.dataset(sources, "v1.1-zarr"), root, name="majortom_shard")
+        found = open_any(root, modalities=names, progress=False)
+        assert type(found) is SSL4EOS12
+        assert found.statistics.name == "v1.1-zarr"
+
+
 def test_a_modality_of_two_kinds_keeps_its_statistics(tmp_path: Path) -> None:
     """TerraMesh's S1: each sample is still standardised by its own kind."""
     data = TerraMesh(terramesh.write(tmp_path / "data"), modalities=["S1", "S2L2A"])
