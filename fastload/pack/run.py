@@ -142,10 +142,10 @@ def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress:
         while waiting:
             try:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            except KeyboardInterrupt as error:
+            except KeyboardInterrupt as interrupt:
                 if failure is not None:
                     raise  # told twice
-                failure, done = error, set()
+                failure, done = interrupt, set()
                 bar.write("finishing the shards that are being written; again to stop at once")
             for future in done:
                 error = None if future.cancelled() else future.exception()

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(280)
 FORK = get_context("fork")
 REPOSITORY = Path(__file__).parents[2]
 SIZE = (2, 6, 64, 64)
+KILLS = 4
 MANY = 36
 
 
@@ -102,35 +103,36 @@ def test_processes_write_what_threads_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("executor", ["processes", "threads"])
 def test_the_command_is_killed_at_random_moments(tmp_path: Path, executor: str) -> None:
     """As a user's job is; workers that lost their parent end, too."""
-    subprocess.run(command(tmp_path / "whole"), cwd=REPOSITORY, check=True)
+    assert run(tmp_path / "whole", *COMMAND) == 0
     wanted, rng = bytes_of(tmp_path / "whole"), random.Random(1)
     root, line = tmp_path / "killed", command(tmp_path / "killed", "--executor", executor)
-    start = time.monotonic()
-    subprocess.run(command(tmp_path / "timed", "--executor", executor), cwd=REPOSITORY, check=True)
-    took = time.monotonic() - start
-    for _ in range(6):
+    for number in range(KILLS):
+        until = len(shards(root)) + rng.randrange(1, 4)
         with subprocess.Popen(line, cwd=REPOSITORY) as child:
-            time.sleep(rng.uniform(0.3, 1.0) * took)
+            while len(shards(root)) < until and child.poll() is None:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.3))
             child.kill()
-        time.sleep(1.0)
+        time.sleep(2.0)
         assert shards(root).items() <= shards(tmp_path / "whole").items()
-        assert not children_of(root), "a worker outlived its parent"
+        assert not children_of(root), f"a worker outlived its parent (kill {number})"
     subprocess.run(line, cwd=REPOSITORY, check=True)
     assert bytes_of(root) == wanted
 
 
 def children_of(root: Path) -> list[str]:
-    """Processes that have a file below a folder open."""
+    """Processes that were started to pack there, or have a file there open."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(entry).startswith(str(root)):
-                found.append(str(entry))
+            links = [os.readlink(link) for link in (entry / "fd").iterdir()]
         except OSError:
             continue
+        found += [str(entry) for link in links if link.startswith(str(root))]
     return found
 
 
