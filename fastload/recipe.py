@@ -15,6 +15,8 @@ from fastload_kernels import Scaling, View
 OutputType = Literal["float32", "float16", "bfloat16"]
 
 
+REFLECTANCE = ("S2L1C", "S2L2A", "s2_toa")
+"""Modalities whose DN are those of reflectance."""
 OTHERS = "*"
 """The name, among radiometries, of every modality that has none of its own there."""
 
@@ -44,7 +46,8 @@ class Radiometry:
 
     @classmethod
     def reflectance(cls, *, fill: float | None = None) -> "Radiometry":
-        """Sentinel-2 top- or bottom-of-atmosphere reflectance: DN / 10000, clipped to [0, 1]."""
+        """Sentinel-2 top- or bottom-of-atmosphere reflectance, clipped to [0, 1]: DN less the
+        statistics' offset, by their scale, as a rule 10000."""
         return cls("reflectance", fill=fill)
 
     @classmethod
@@ -126,11 +129,13 @@ class Radiometry:
         self, modality: str, bands: int, statistics: Statistics, shown: Shown | None
     ) -> Scaling:
         if self.kind == "reflectance":
-            if modality not in ("S2L1C", "S2L2A"):
+            if modality not in REFLECTANCE:
+                *others, last = REFLECTANCE
                 raise ValueError(
-                    f"radiometry 'reflectance' is defined for S2L1C and S2L2A, not for {modality}"
+                    f"radiometry 'reflectance' is defined for {', '.join(others)} and {last}, not "
+                    f"for {modality}"
                 )
-            return Scaling.make(statistics.dn_offset, 1e-4, 0, 1, bands)
+            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, 0, 1, bands)
         if self.kind == "quantile":
             if any(len(limits) not in (1, bands) for limits in (self.low, self.high)):
                 raise ValueError(

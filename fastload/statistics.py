@@ -33,7 +33,7 @@ class Statistics:
 
     name: str
     dn_offset: float
-    """DN of zero reflectance in Sentinel-2 modalities: reflectance = (DN - offset) / 10000."""
+    """DN of zero reflectance in Sentinel-2 modalities: reflectance = (DN - offset) / scale."""
     mean: Numbers
     std: Numbers
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,9 +42,13 @@ class Statistics:
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What else is known of a modality: `min`, `max` and by level `quantiles`, of each band; the
     numbers of `pixels`, and of those left out. Nothing here uses it."""
+    dn_scale: float = 10000.0
+    """DN that a reflectance of 1 adds to those of zero."""
 
     def __post_init__(self) -> None:
-        statistics_file.check(self.name, self.dn_offset, self.mean, self.std, self.bands)
+        statistics_file.check(
+            self.name, self.dn_offset, self.dn_scale, self.mean, self.std, self.bands
+        )
 
     def of(
         self, modality: str, bands: int | Shown
@@ -101,7 +105,7 @@ class Statistics:
             }
             for name in self.mean
         }
-        statistics_file.write(Path(path), self.name, self.dn_offset, modalities)
+        statistics_file.write(Path(path), self.name, self.dn_offset, self.dn_scale, modalities)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":

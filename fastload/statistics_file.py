@@ -21,6 +21,7 @@ DETAILS = ("min", "max", "quantiles", "pixels", "left_out")
 def check(
     name: Any,
     dn_offset: Any,
+    dn_scale: Any,
     mean: Mapping[str, Sequence[float]],
     std: Mapping[str, Sequence[float]],
     bands: Mapping[str, Sequence[str]],
@@ -29,6 +30,9 @@ def check(
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a text, got {name!r}")
     _numbers("dn_offset", [dn_offset])
+    _numbers("dn_scale", [dn_scale])
+    if dn_scale <= 0:
+        raise ValueError(f"dn_scale must be positive, got {dn_scale}")
     if set(mean) != set(std):
         raise ValueError(f"mean is of {sorted(mean)}, std of {sorted(std)}; expected the same")
     for modality, values in mean.items():
@@ -60,10 +64,15 @@ def _numbers(what: str, values: Any) -> None:
 
 
 def write(
-    path: Path, name: str, dn_offset: float, modalities: Mapping[str, Mapping[str, Any]]
+    path: Path,
+    name: str,
+    dn_offset: float,
+    dn_scale: float,
+    modalities: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write a set, whole or not at all."""
-    content = {"format": FORMAT, "name": name, "dn_offset": dn_offset, "modalities": modalities}
+    content = {"format": FORMAT, "name": name, "dn_offset": dn_offset}
+    content |= {"dn_scale": dn_scale, "modalities": modalities}
     text = json.dumps(content, indent=1, default=float) + "\n"
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -79,10 +88,10 @@ def read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"is not JSON ({error})") from error
-    fields = _fields("the file", content, FIELDS, ())
+    fields = _fields("the file", content, FIELDS, ("dn_scale",))
     if fields["format"] != FORMAT:
         raise ValueError(f"format must be {FORMAT!r}, got {fields['format']!r}")
-    found: dict[str, Any] = {"name": fields["name"], "dn_offset": fields["dn_offset"]}
+    found = {name: fields[name] for name in ("name", "dn_offset", "dn_scale") if name in fields}
     columns: dict[str, dict[str, Any]] = {n: {} for n in ("mean", "std", "bands", "details")}
     if not isinstance(fields["modalities"], dict):
         raise ValueError(f"modalities must be an object, got {fields['modalities']!r}")

@@ -35,6 +35,12 @@ def scalings_of(
         ValueError: where recipe and data do not fit.
     """
     m, how = source.modality, recipe.radiometry_of(name)
+    if how.kind == "reflectance" and m.dtype.itemsize == 1 and statistics.dn_scale > 255:
+        raise ValueError(
+            f"{name} has 8 bits, but statistics {statistics.name!r} put a reflectance of 1 at "
+            f"{statistics.dn_scale:g} DN; give a Statistics with another dn_scale, such as 255, or "
+            "limits by Radiometry.quantile(low, high)"
+        )
     single = source.kinds is None or name in statistics.mean
     names = (name,) if single or source.kinds is None else source.kinds.names
     return tuple(how.scaling(kind, m.bands, statistics, m.shown) for kind in names)

@@ -113,7 +113,7 @@ def test_reflectance_follows_the_releases_offset() -> None:
 @pytest.mark.parametrize(
     ("radiometry", "modality", "words"),
     [
-        (Radiometry.reflectance(), "S1GRD", "defined for S2L1C and S2L2A, not for S1GRD"),
+        (Radiometry.reflectance(), "S1GRD", "defined for S2L1C, S2L2A and s2_toa, not for S1GRD"),
         (Radiometry.standardise(), "LULC", "no modality 'LULC'"),
         (Radiometry.quantile((1.0, 2.0, 3.0), 9.0), "S2L1C", "expected 1 or 2 limits"),
         (Radiometry.quantile(5.0, 5.0), "S2L1C", "low must be below high"),

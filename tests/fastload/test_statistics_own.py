@@ -42,6 +42,7 @@ def test_statistics_may_be_an_object_or_a_file(tmp_path: Path, tiny: Path, reope
     [
         MINE,
         STATISTICS["v1.1-zarr"],
+        Statistics("eight bits", 0.0, {}, {}, dn_scale=255.0),
         Statistics(
             "more", 1000.0, {"DEM": (1 / 3,)}, {"DEM": (math.pi,)}, {"DEM": ("height",)},
             {"DEM": {"min": [-3.0], "quantiles": {"0.5": [7.25]}, "pixels": [100]}},
@@ -86,6 +87,7 @@ def with_field(*path: str, value: Any) -> dict[str, Any]:
         (with_field("more", value=1), r"the file has unknown fields \['more'\]"),
         (with_field("format", value="x"), "format must be 'fastload statistics 1', got 'x'"),
         (with_field("name", value=3), "name must be a text, got 3"),
+        (with_field("dn_scale", value=0), "dn_scale must be positive, got 0"),
         (with_field("dn_offset", value="0"), "dn_offset must be finite numbers, got '0'"),
         (with_field("modalities", value=[1]), "modalities must be an object"),
         (with_field("modalities", "A", value=[1]), "modality A must be an object"),
@@ -212,3 +214,10 @@ def test_published_numbers_of_single_bands(modality: str, mean: float, std: floa
     """As the reading code of the WebDataset release has them."""
     found = statistics("v1.1-webdataset").of(modality, 1)
     assert [x.tolist() for x in found] == [[mean], [std]]
+
+
+def test_reflectance_is_by_offset_and_scale(tiny: Path, reopen: Open) -> None:
+    low = Statistics("low", 100.0, {}, {}, dn_scale=400.0)
+    ds = reopen(tiny, recipe=Recipe((WHOLE,), Radiometry.reflectance()), statistics=low)
+    expected = np.clip((make.pixels("S2L1C 4")[0].astype(np.float64) - 100) / 400, 0, 1)
+    assert_close(ds[4]["S2L1C"][0], expected, "float32")
