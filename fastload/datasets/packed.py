@@ -51,7 +51,8 @@ class Packed:
         if asked is None:
             return self.statistics
         found, ours = found_statistics(asked), self.statistics
-        if found.dn_offset != ours.dn_offset or (self.scaled and found.name != ours.name):
+        others = (found.dn_offset, found.dn_scale) != (ours.dn_offset, ours.dn_scale)
+        if others or (self.scaled and found.name != ours.name):
             warnings.warn(
                 f"{self.place}: these samples obey the statistics {ours.name!r}, zero reflectance "
                 f"at {ours.dn_offset:g} DN, but {found.name!r} are asked for, with "
@@ -136,4 +137,5 @@ def _statistics(says: Mapping[str, Any], modalities: Mapping[str, Mapping[str, A
         {m: tuple(v["mean"]) for m, v in each.items()},
         {m: tuple(v["std"]) for m, v in each.items()},
         {m: tuple(v["bands"]) for m, v in each.items() if "bands" in v},
+        dn_scale=float(says["dn_scale"]),
     )

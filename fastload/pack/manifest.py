@@ -73,7 +73,8 @@ def _statistics(job: Job) -> dict[str, Any]:
             if name in ours.mean:
                 mean, std = _moments(ours, name, layer)
                 found[name] = {**names, "mean": mean.tolist(), "std": std.tolist()}
-    return {"name": ours.name, "dn_offset": ours.dn_offset, "modalities": found}
+    scale = {"dn_offset": ours.dn_offset, "dn_scale": ours.dn_scale}
+    return {"name": ours.name, **scale, "modalities": found}
 
 
 def _moments(ours: Statistics, name: str, layer: Layer) -> tuple[Any, Any]:

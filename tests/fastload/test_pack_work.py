@@ -259,7 +259,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(tmp_path) == 0
     assert "0 of them written now" in capsys.readouterr().out
     assert run(tmp_path, "--codec", "lz4") == 1
-    assert "options.codec is 'zstd', asked for 'lz4'" in capsys.readouterr().err
+    assert "options.codec is 'lz4hc', asked for 'lz4'" in capsys.readouterr().err
 
 
 def test_the_commands_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
