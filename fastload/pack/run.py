@@ -150,13 +150,22 @@ def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress:
             for future in done:
                 error = None if future.cancelled() else future.exception()
                 if error is None and not future.cancelled():
-                    journal.add(future.result())
+                    error = _remembered(journal, future.result())
                     bar.update(len(made.members(future.result().shard)))
                 failure = failure or error
             if failure is not None:
                 waiting = {future for future in waiting if not future.cancel()}
     if failure is not None:
         raise _told(failure, made, journal) from failure
+
+
+def _remembered(journal: Journal, written: Written) -> OSError | None:
+    """Add a shard to the journal; what kept it from that, such as a full disk."""
+    try:
+        journal.add(written)
+    except OSError as error:
+        return error
+    return None
 
 
 def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
