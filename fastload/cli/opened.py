@@ -67,9 +67,13 @@ def apart(args: argparse.Namespace, **wanted: Any) -> dict[str, Dataset]:
 def everything(args: argparse.Namespace) -> list[str]:
     """All modalities that lie there, as far as the layout tells."""
     store = at(args.root)
-    cls = kind(store, args.layout)
-    split = inspect.signature(cls).parameters.get("split")
-    return cls.modalities_at(store, args.split or (split.default if split else ""))
+    return kind(store, args.layout).modalities_at(store, args.split or split_of(args))
+
+
+def split_of(args: argparse.Namespace) -> str:
+    """The split that the layout opens by default; "" where it has none."""
+    split = inspect.signature(kind(at(args.root), args.layout)).parameters.get("split")
+    return split.default if split and isinstance(split.default, str) else ""
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:

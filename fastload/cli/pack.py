@@ -1,20 +1,17 @@
 """``python -m fastload pack SRC DST``."""
 
 import argparse
-import inspect
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from fastload.cli import opened as opening
 from fastload.datasets.base import Dataset
-from fastload.datasets.known import LAYOUTS, layout, recognised
-from fastload.datasets.opening import open as open_dataset
 from fastload.pack import Options, Packing, pack
 from fastload.pack.crew import EXECUTORS
 from fastload.pack.manifest import SKIPPED
 from fastload.pack.options import CODECS, SHUFFLES, size_of
-from fastload.storage.at import at
-from fastload.storage.store import Store
 
 HELP = "pack a data set of any layout into WebDataset shards that load fast"
 _DEFAULT = Options()
@@ -23,7 +20,7 @@ _FILTERS = ("bbox", "months", "seasons", "since", "until", "max_cloud", "dates")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SRC", help="what fastload.open opens: a folder or URL")
+    opening.add_arguments(parser)
     parser.add_argument("target", metavar="DST", help="root of the packed data set, a folder")
     _add_source(parser.add_argument_group("what is packed (all by default)"))
     _add_filters(parser.add_argument_group("samples by what is known of them"))
@@ -33,15 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--layout", choices=list(LAYOUTS), help="what SRC is, if its names do not tell")
-    add("--split", help="split of SRC and of DST (that which the layout opens; train)")
-    add("--modality", nargs="+", metavar="NAME", help="these modalities")
     add("--bands", nargs="+", metavar="NAME", help="these bands; of several modalities as "
         "S2L2A=B04,B03,B02")  # fmt: skip
     add("--columns", nargs="+", default=[], metavar="NAME", help="columns of the data set's own")
     add("--missing", choices=("error", "drop"), default="error",
         help="what to do about keys that some modality lacks")  # fmt: skip
-    add("--statistics", metavar="NAME|FILE", help="which statistics SRC obeys")
+    add("--statistics", metavar="NAME|FILE", help="which statistics the samples obey")
 
 
 def _add_filters(group: argparse._ArgumentGroup) -> None:
@@ -127,51 +121,26 @@ def options_of(args: argparse.Namespace) -> Options:
 
 def opened(args: argparse.Namespace) -> tuple[Dataset, str]:
     """What is to be packed, and the name of its split."""
-    store = at(args.source)
-    name = args.layout or recognised(store)
-    takes: Mapping[str, Any] = {}
-    if name is not None:
-        takes = inspect.signature(layout(name)).parameters
-    split = args.split or _default_split(takes)
-    asked = _asked(args, store, name, split, takes)
-    if name is not None:
-        refused = [option for option in asked if option not in takes]
-        if refused:
-            raise ValueError(f"{store.place}: the layout {name!r} has no {', '.join(refused)}")
-    dataset = open_dataset(store, layout_name=args.layout, **asked)
+    skips = args.on_error == "skip"
+    one = argparse.Namespace(**{**vars(args), "option": [*args.option, *_options(args)]})
+    if args.modality is None:
+        one.modality = opening.everything(args) or None
+    wanted = {"bad_shards": "skip", "missing": "drop"} if skips else {}
+    dataset = opening.opened(one, progress=not args.quiet, **wanted)
     given = {f: getattr(args, f) for f in _FILTERS if getattr(args, f) is not None}
     if len(given) > 1:  # `dates` is always there
-        given["seasons"] = _seasons(args.seasons)
-        dataset = dataset.filter(**given)
-    return dataset, split
+        dataset = dataset.filter(**{**given, "seasons": _seasons(args.seasons)})
+    return dataset, args.split or opening.split_of(args) or "train"
 
 
-def _default_split(takes: Mapping[str, Any]) -> str:
-    default = takes["split"].default if "split" in takes else None
-    return default if isinstance(default, str) else "train"
-
-
-def _asked(
-    args: argparse.Namespace, store: Store, name: str | None, split: str, takes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Arguments of the layout's class: those that were given, and those that it takes."""
-    modalities = args.modality
-    if modalities is None and name is not None and "modalities" in takes:
-        modalities = layout(name).modalities_at(store, split) or None  # type: ignore[attr-defined]
+def _options(args: argparse.Namespace) -> list[str]:
+    """Arguments of the layout's class, which refuses those that it does not know."""
     given = {
-        "split": args.split,
-        "modalities": modalities,
         "bands": _bands(args.bands),
         "columns": args.columns or None,
-        "statistics": args.statistics,
-        "missing": "drop" if args.missing == "drop" or args.on_error == "skip" else None,
+        "missing": "drop" if args.missing == "drop" else None,
     }
-    asked = {option: value for option, value in given.items() if value is not None}
-    offered: dict[str, Any] = {"progress": not args.quiet}
-    if args.on_error == "skip":
-        asked.pop("missing")
-        offered |= {"bad_shards": "skip", "missing": "drop"}
-    return asked | {option: value for option, value in offered.items() if option in takes}
+    return [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
 
 
 def _bands(given: Sequence[str] | None) -> Any:

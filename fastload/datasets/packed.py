@@ -2,11 +2,14 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastload.datasets.source import Source
+import numpy as np
+
+from fastload.datasets.either_source import kind_column
+from fastload.datasets.source import Kinds, Source
 from fastload.recipe import Recipe
 from fastload.statistics import STATISTICS, Statistics, What
 from fastload.statistics import statistics as found_statistics
@@ -28,11 +31,13 @@ class Packed:
         place: of the file.
         statistics: what the pixels obey.
         modalities: by name, what the file says of each.
+        same_ground: see `Dataset`.
     """
 
     place: str
     statistics: Statistics
     modalities: Mapping[str, Mapping[str, Any]]
+    same_ground: bool
 
     def chosen(self, asked: What | None, recipe: Recipe | None) -> Statistics:
         """The statistics to go by: those that are asked for, or the shards' own.
@@ -46,7 +51,8 @@ class Packed:
         if asked is None:
             return self.statistics
         found, ours = found_statistics(asked), self.statistics
-        if found.dn_offset != ours.dn_offset or (self.scaled and found.name != ours.name):
+        others = (found.dn_offset, found.dn_scale) != (ours.dn_offset, ours.dn_scale)
+        if others or (self.scaled and found.name != ours.name):
             warnings.warn(
                 f"{self.place}: these samples obey the statistics {ours.name!r}, zero reflectance "
                 f"at {ours.dn_offset:g} DN, but {found.name!r} are asked for, with "
@@ -69,8 +75,16 @@ class Packed:
                     "expected another radiometry, such as two_sigma"
                 )
 
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Columns that say of which kind samples of some modalities are."""
+        return [kind_column(n) for n in names if self.modalities.get(n, {}).get("kinds")]
+
     def tell(self, name: str, source: Source) -> None:
-        """Let a source's modality say what the arrays themselves do not."""
+        """Let a source say what the arrays themselves do not.
+
+        Raises:
+            DataError: where a sample is of a kind that the file does not list.
+        """
         says = self.modalities.get(name)
         if says is None:
             return
@@ -80,6 +94,16 @@ class Packed:
             ground=tuple(ground) if ground else None,
             fill_value=fill if says.get("fill_value") is not None or "uint8" in says else None,
         )
+        if says.get("kinds"):
+            source.kinds = self._kinds(name, tuple(says["kinds"]), source)
+
+    def _kinds(self, name: str, kinds: tuple[str, ...], source: Source) -> Kinds:
+        told = source.columns.extra.get(kind_column(name), np.zeros(0, "S1"))
+        flags = np.array([told == kind.encode() for kind in kinds]).reshape(len(kinds), -1)
+        if not (flags.sum(axis=0) == 1).all() or flags.shape[1] != len(source):
+            reason = f"column {kind_column(name)!r} must say one of {kinds} for each sample"
+            raise DataError(self.place, "", -1, reason)
+        return Kinds(kinds, flags.argmax(axis=0).astype(np.int8))
 
 
 def packed(split: Store) -> Packed | None:
@@ -96,7 +120,8 @@ def packed(split: Store) -> Packed | None:
         if says["format"] != FORMAT:
             raise ValueError(f"format must be {FORMAT!r}, got {says['format']!r}")
         modalities = dict(says["modalities"])
-        return Packed(place, _statistics(says["statistics"], modalities), modalities)
+        statistics = _statistics(says["statistics"], modalities)
+        return Packed(place, statistics, modalities, bool(says["same_ground"]))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise DataError(place, "", -1, f"is not what packing wrote ({error!r})") from error
 
@@ -112,4 +137,5 @@ def _statistics(says: Mapping[str, Any], modalities: Mapping[str, Mapping[str, A
         {m: tuple(v["mean"]) for m, v in each.items()},
         {m: tuple(v["std"]) for m, v in each.items()},
         {m: tuple(v["bands"]) for m, v in each.items() if "bands" in v},
+        dn_scale=float(says["dn_scale"]),
     )

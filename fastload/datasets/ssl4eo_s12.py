@@ -117,8 +117,10 @@ class SSL4EOS12(Dataset):
             if says:
                 says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
-        joined = left_out(join_sources(sources, missing, align, columns), dates)
-        same = _one_square([source.modality for source in joined.sources.values()])
+        kept = [*columns, *(says.columns(names) if says else ())]
+        joined = left_out(join_sources(sources, missing, align, kept), dates)
+        shown = [source.modality for source in joined.sources.values()]
+        same = says.same_ground if says else _one_square(shown)
         super().__init__(joined.sources, recipe, own, seed, joined.rows, joined.extras, same)
 
     @classmethod

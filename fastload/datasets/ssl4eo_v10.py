@@ -108,6 +108,12 @@ class SSL4EOS12V10(RasterDataset):
         super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
 
     @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`."""
+        there = root.folders()
+        return [name for name, folders in FOLDERS.items() if any(f in there for f in folders)]
+
+    @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`."""
         there = root.folders()

@@ -24,6 +24,7 @@ from fastload.datasets.either_source import either, kind_column
 from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.packed import FILE
 from fastload.datasets.source import Source
 from fastload.datasets.ssl4eo_s12 import check_names, tell_of
 from fastload.recipe import Recipe
@@ -114,11 +115,23 @@ class TerraMesh(Dataset):
         super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
 
     @classmethod
+    def modalities_at(cls, root: Store, split: str) -> list[str]:
+        """See `Dataset.modalities_at`: all folders of tars; S1 where there are both kinds of it."""
+        below = root.below(split)
+        there = [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        if not set(KINDS) <= set(there):
+            return there
+        return [S1 if name == KINDS[0] else name for name in there if name != KINDS[1]]
+
+    @classmethod
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`: a shard is named
-        after Major TOM, or there is S1RTC, which SSL4EO-S12 has not."""
+        after Major TOM, or there is S1RTC, which SSL4EO-S12 has not. Packed shards say themselves
+        what they obey."""
         splits = [root.below(name) for name in root.folders()[:MOST]]
         for split in splits:
+            if split.filenames(FILE, 1):
+                continue
             for name in split.folders()[:MOST]:
                 first = split.below(name).filenames(".tar", 1)
                 if first and (name == "S1RTC" or first[0].startswith("majortom_")):

@@ -50,6 +50,12 @@ class UnionSource(Source):
         k = int(np.searchsorted(self.starts, sample, "right")) - 1
         return k, sample - int(self.starts[k])
 
+    def beside(self) -> dict[str, Source]:
+        """See `Source.beside`: what all parts have."""
+        each = [part.beside() for part in self.parts]
+        names = [name for name in each[0] if all(name in other for other in each)]
+        return {name: union([other[name] for other in each]) for name in names}
+
     def read(
         self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages
     ) -> None:
@@ -73,6 +79,10 @@ class UnionChunks(ChunkedSource):
         self.largest = max(s.largest for s in sources)
         self.chunks_a_timestamp = max(s.chunks_a_timestamp for s in sources)
         self.check_crc = any(s.check_crc for s in sources)
+
+    def beside(self) -> dict[str, Source]:
+        """See `Source.beside`."""
+        return self._samples.beside()
 
     def chunks(self, samples: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Chunks:
         """See `ChunkedSource.chunks`."""

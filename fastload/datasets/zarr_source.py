@@ -157,6 +157,8 @@ class ZarrSource(ChunkedSource):
     def _other(self, array: str) -> Self:
         name = f"{self.modality.name}/{array}"
         other = type(self)(name, self.store, self.index, self.check_crc, array)
+        if other.modality.timestamps > self.modality.timestamps:
+            other = other.showing(self.modality.timestamps)
         return other if self.order is None else other.ordered(self.order)
 
     def spec(self, sample: int) -> ArraySpec:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.base import Dataset
+from fastload.datasets.either_source import kind_column
 from fastload.datasets.source import Modality, Source
 from fastload.pack.layer import RESERVED, Layer
 from fastload.pack.narrow import Box, Scale, box_of
@@ -80,6 +81,7 @@ def job(dataset: Dataset, folder: Path, options: Options) -> Job:
     """
     if dataset.changes or dataset.places != len(dataset):
         raise ValueError("a mixture cannot be packed, since its samples change with the epoch")
+    _check_keys(dataset)
     told: list[str] = []
     first = next(iter(dataset.modalities))
     box = box_of(options.crop, dataset.modalities[first])
@@ -96,6 +98,15 @@ def job(dataset: Dataset, folder: Path, options: Options) -> Job:
     return Job(dataset, folder, options, tuple(layers), _order(len(dataset), options), tuple(told))
 
 
+def _check_keys(dataset: Dataset) -> None:
+    keys, counts = np.unique(dataset.keys.astype(str), return_counts=True)
+    if len(keys) < len(dataset):
+        twice = keys[counts > 1]
+        raise ValueError(
+            f"{len(twice)} keys stand more than once, such as {str(twice[0])!r}; expected each once"
+        )
+
+
 def _layer(
     name: str,
     source: Source,
@@ -107,11 +118,16 @@ def _layer(
 ) -> Layer:
     if "/" in name or name == CLOUD_MASK:
         raise ValueError(f"{name!r} is packed with the samples that it belongs to: name these")
+    if Path(name).name != name or name.startswith("."):
+        raise ValueError(f"a modality must be called as a folder can be, got {name!r}")
     beside = source.beside()
     if box is not None:
         for m in (source.modality, *(other.modality for other in beside.values())):
             _check_box(box, m)
     extra = {n: c for n, c in source.columns.extra.items() if _fits(name, n, c, told)}
+    if source.kinds is not None:
+        names = np.array([kind.encode() for kind in source.kinds.names])
+        extra[kind_column(name)] = names[source.kinds.of]
     own = {n: c for n, c in own.items() if n not in extra and _fits(name, n, c, told)}
     notes = _notes(source.modality, box, scale)
     codec = options.compressor()
@@ -160,6 +176,10 @@ def _scales(dataset: Dataset, options: Options, told: list[str]) -> dict[str, Sc
         )
     scales = {n: s for n, m in wide.items() if (s := _scale(dataset, m, options.limits))}
     for name in scales:
+        if dataset.sources[name].kinds is not None and options.limits is None:
+            raise ValueError(
+                f"{name}: its kinds have statistics of their own: give limits of uint8"
+            )
         told.append(f"{name}: kept as 8 bits, with limits and steps that lose what lies between")
     kept = [name for name in dataset.modalities if name not in scales]
     if kept:

@@ -120,6 +120,6 @@ class Layer:
     ) -> None:
         for name, column in columns.items():
             value = column[row, :dates] if column.ndim == 2 else column[row]
-            axes = ("time",) if column.ndim == 2 else ()
-            codec = self.codec if column.ndim == 2 else None
+            axes = ((), ("time",), ("sample", "number"))[column.ndim - 1]
+            codec = None if column.ndim == 1 else self.codec
             group.array(name, np.asarray(value, column.dtype), axes, codec)

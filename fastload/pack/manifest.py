@@ -31,11 +31,12 @@ def describe(job: Job) -> dict[str, Any]:
         "layout": _LAYOUT,
         "source": {
             "class": type(dataset).__name__,
-            _ELSEWHERE: os.path.commonpath(where) if where else "",
+            _ELSEWHERE: sorted(where),
             "samples": len(dataset),
             "keys": dataset.fingerprint,
         },
         "options": asdict(job.options),
+        "same_ground": dataset.same_ground,
         "statistics": _statistics(job),
         "modalities": {layer.name: _modality(layer) for layer in job.layers},
         "lossless": not job.told,
@@ -57,6 +58,7 @@ def _modality(layer: Layer) -> dict[str, Any]:
         "ground": ground,
         "beside": sorted(layer.beside),
         "columns": sorted({*layer.extra, *layer.own}),
+        "kinds": None if layer.source.kinds is None else list(layer.source.kinds.names),
         **layer.notes,
     }
 
@@ -65,16 +67,18 @@ def _statistics(job: Job) -> dict[str, Any]:
     """The set that the samples obey, of what is shown of the packed modalities."""
     ours, found = job.dataset.statistics, {}
     for layer in job.layers:
-        m = layer.source.modality
-        if layer.name in ours.mean:
-            mean, std = _moments(ours, layer)
-            names = {"bands": list(m.shown.names)} if m.shown.names else {}
-            found[layer.name] = {**names, "mean": mean.tolist(), "std": std.tolist()}
-    return {"name": ours.name, "dn_offset": ours.dn_offset, "modalities": found}
+        m, kinds = layer.source.modality, layer.source.kinds
+        names = {"bands": list(m.shown.names)} if m.shown.names else {}
+        for name in (layer.name, *(kinds.names if kinds else ())):
+            if name in ours.mean:
+                mean, std = _moments(ours, name, layer)
+                found[name] = {**names, "mean": mean.tolist(), "std": std.tolist()}
+    scale = {"dn_offset": ours.dn_offset, "dn_scale": ours.dn_scale}
+    return {"name": ours.name, **scale, "modalities": found}
 
 
-def _moments(ours: Statistics, layer: Layer) -> tuple[Any, Any]:
-    mean, std = ours.of(layer.name, layer.source.modality.shown)
+def _moments(ours: Statistics, name: str, layer: Layer) -> tuple[Any, Any]:
+    mean, std = ours.of(name, layer.source.modality.shown)
     return (mean, std) if layer.scale is None else layer.scale.moments(mean, std)
 
 

@@ -140,17 +140,32 @@ def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress:
     failure: BaseException | None = None
     with tqdm(total=total, desc="packing", unit="sample", disable=not progress) as bar:
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            try:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as interrupt:
+                if failure is not None:
+                    raise  # told twice
+                failure, done = interrupt, set()
+                bar.write("finishing the shards that are being written; again to stop at once")
             for future in done:
                 error = None if future.cancelled() else future.exception()
                 if error is None and not future.cancelled():
-                    journal.add(future.result())
+                    error = _remembered(journal, future.result())
                     bar.update(len(made.members(future.result().shard)))
                 failure = failure or error
             if failure is not None:
                 waiting = {future for future in waiting if not future.cancel()}
     if failure is not None:
         raise _told(failure, made, journal) from failure
+
+
+def _remembered(journal: Journal, written: Written) -> OSError | None:
+    """Add a shard to the journal; what kept it from that, such as a full disk."""
+    try:
+        journal.add(written)
+    except OSError as error:
+        return error
+    return None
 
 
 def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
@@ -161,8 +176,9 @@ def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
                        "run the same command again to go on")  # fmt: skip
     if isinstance(failure, BrokenProcessPool):
         return OSError(
-            f"{made.folder}: a worker process was killed, perhaps for want of memory; {complete}; "
-            "run the same command again to go on, with fewer workers if need be"
+            f"{made.folder}: a worker process was killed, perhaps for want of memory; or `pack` is "
+            f"called by a script without `if __name__ == '__main__':`; {complete}; run the same "
+            "again to go on, with fewer workers if need be"
         )
     if isinstance(failure, DataError):
         kind = type(failure)

@@ -13,7 +13,8 @@ _MOST_TEXT = 4096
 
 
 def plain(values: NDArray[Any]) -> Column:
-    """One sample's entries as a row ``[1]`` or ``[1, T]`` of int64, float64 or bytes (UTF-8)."""
+    """One sample's entries as a row ``[1]`` or ``[1, T]`` of int64, float64 or bytes (UTF-8); a
+    vector ``[1, K]`` as ``[1, 1, K]``."""
     flat = values.ravel()
     if flat.dtype.kind in "biu" and not (flat.dtype.kind == "u" and flat.max() > 2**63 - 1):
         flat = flat.astype(np.int64)
@@ -23,6 +24,8 @@ def plain(values: NDArray[Any]) -> Column:
         texts = [t if isinstance(t, bytes) else str(t).encode() for t in flat.tolist()]
         flat = np.array([t if len(t) <= _MOST_TEXT else b"" for t in texts] or [b""], np.bytes_)
         flat = flat.astype("S1") if flat.dtype.itemsize == 0 else flat
+    if values.ndim == 2:
+        return flat[None, None]
     return flat if len(flat) == 1 else flat[None]
 
 
@@ -54,6 +57,8 @@ def _join(parts: Sequence[Column | None], rows: Sequence[int]) -> Column:
         there = [p for p in parts if p is not None]
     kind = "S" if "S" in kinds else "f" if "f" in kinds else "i"
     dtype = np.result_type(*there) if kind == "S" else np.dtype({"f": "<f8", "i": "<i8"}[kind])
+    if any(p.ndim == 3 for p in there):
+        return _vectors(parts, rows, dtype, MISSING[kind])
     width = max((p.shape[1] for p in there if p.ndim == 2), default=0)
     out = np.full((sum(rows), max(1, width)), MISSING[kind], dtype)
     at = 0
@@ -66,6 +71,20 @@ def _join(parts: Sequence[Column | None], rows: Sequence[int]) -> Column:
                 target[:, : part.shape[1]] = part
         at += count
     return _tight(out if width else out[:, 0])
+
+
+def _vectors(
+    parts: Sequence[Column | None], rows: Sequence[int], dtype: Any, missing: Any
+) -> Column:
+    """Vectors ``[., 1, K]`` of parts, those that are shorter filled up."""
+    width = max(p.shape[-1] for p in parts if p is not None and p.ndim == 3)
+    out, at = np.full((sum(rows), 1, width), missing, dtype), 0
+    for part, count in zip(parts, rows, strict=True):
+        if part is not None:
+            flat = part.reshape(count, -1)[:, :width]
+            out[at : at + count, 0, : flat.shape[1]] = flat
+        at += count
+    return out
 
 
 def _as_text(values: Column) -> Column:

@@ -18,8 +18,8 @@ OURS, KEY = "fastload", "key"
 """Attributes of a group that this package writes, and among them the sample's key, where a member
 cannot be called so."""
 _SMALL = ("band", "time", "center_lon", "center_lat")
-MOST_ITEM = 4096
-"""Bytes of an entry of a further column."""
+MOST_ITEM = MOST_VECTOR = 4096
+"""Bytes of an entry of a further column, and numbers of a vector."""
 
 CHUNK = np.dtype(
     [("offset", "<u8")] + [(name, "<u4") for name in ("stored", "size", "crc", "method", "file")]
@@ -37,7 +37,7 @@ class Group:
             of one date, then by name all numbers of three or four axes of which the first is T or
             1; beside ``[C, H, W]`` also those of two axes.
         small: band names, dates and the place, as far as there are such arrays.
-        columns: all other arrays of one entry, or of one a timestamp.
+        columns: all other arrays of one entry, of one a timestamp, or of a vector ``[1, K]``.
         attributes: of `time`.
         others: names of the arrays that the index does not keep.
         metadata: the headers by their names in the group.
@@ -97,7 +97,7 @@ def group_of(headers: bytes) -> Group:
         spec = _spec(metadata, name) if name == CLOUD_MASK else _spec_or_none(metadata, name)
         if spec is not None and is_image(spec, bands):
             images[name] = spec
-        elif spec is not None and _is_column(spec, timestamps_of(bands)):
+        elif spec is not None and (_is_column(spec, timestamps_of(bands)) or _is_vector(spec)):
             columns[name] = spec
     chunks = sum(math.prod(s.grid) for part in (images, small, columns) for s in part.values())
     if chunks > MAX_CHUNKS:
@@ -156,6 +156,12 @@ def _is_column(spec: ArraySpec, T: int) -> bool:
         and len(spec.shape) < 2
         and spec.shape in ((), (1,), (T,))
     )
+
+
+def _is_vector(spec: ArraySpec) -> bool:
+    """Whether it is one vector of numbers for the sample ``[1, K]``, such as a multi-hot label."""
+    one_row = len(spec.shape) == 2 and spec.shape[0] == 1 and 0 < spec.shape[1] <= MOST_VECTOR
+    return one_row and spec.dtype.kind in "biuf"
 
 
 @lru_cache(512)

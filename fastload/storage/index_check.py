@@ -51,7 +51,7 @@ def check_columns(header: dict[str, Any]) -> None:
     N = columns["key"]["shape"][0]
     for name, column in columns.items():
         dtype, shape = dtype_of(column), column["shape"]
-        dimensions = (2,) if name in ("time", "cloud") else (1, 2) if "/" in name else (1,)
+        dimensions = (2,) if name in ("time", "cloud") else (1, 2, 3) if "/" in name else (1,)
         fits = (
             _fits(name, dtype)
             and len(shape) in dimensions

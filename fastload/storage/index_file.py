@@ -69,8 +69,8 @@ class Index:
         time: int64 ``[N, T]``, ns since 1970; `dates.NO_TIME` where unknown, and as padding.
         cloud: float32 ``[N, T]``, share of cloudy pixels; NaN where unknown.
         chunks: `scan.CHUNK` records ``[M]``, whose `file` points to `shards`.
-        extra: further columns by name, ``[N]`` or ``[N, T]``: int64, float64 or bytes (UTF-8). A
-            sample that lacks one has -1, NaN or nothing there.
+        extra: further columns by name, ``[N]``, ``[N, T]`` or vectors ``[N, 1, K]``: int64, float64
+            or bytes (UTF-8). A sample that lacks one has -1, NaN or nothing there.
     """
 
     shards: list[Shard]

@@ -19,6 +19,7 @@ from fastload.profile import Stages
 from fastload.statistics import statistics
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
+from tests.conformance.packing import assert_round_trip
 
 Pixels = NDArray[Any]
 GUARD = 0xAB
@@ -182,6 +183,10 @@ class SourceTests:
             assert error.offset >= 0
             assert isinstance(error.member, str)
             assert error.shard in str(error)
+
+    def test_packed_it_is_the_same(self, source: Source, tmp_path: Path) -> None:
+        """Columns and pixels survive ``python -m fastload pack``."""
+        assert_round_trip(dataset(source, name="PACKED"), tmp_path / "packed")
 
     def test_damage_is_of_its_sample_alone(self, broken: Damaged) -> None:
         """All other samples are read."""
@@ -380,6 +385,7 @@ class ChunkedSourceTests(SourceTests):
         self.names_the_chunk(source, kept, row)
 
 
-def dataset(source: Source, recipe: Recipe | None = None) -> Dataset:
-    """A source as a dataset."""
-    return Dataset({source.modality.name: source}, recipe, statistics("v1.1-webdataset"), 0)
+def dataset(source: Source, recipe: Recipe | None = None, name: str | None = None) -> Dataset:
+    """A source as a dataset, under its name or another."""
+    sources = {name or source.modality.name: source}
+    return Dataset(sources, recipe, statistics("v1.1-webdataset"), 0)

@@ -26,8 +26,7 @@ class GroupWriter:
     """
 
     def __init__(self, attributes: Mapping[str, Any] | None = None) -> None:
-        self._buffer = io.BytesIO()
-        self._zip = zipfile.ZipFile(self._buffer, "w", zipfile.ZIP_STORED)
+        self._members: list[tuple[str, bytes]] = []
         self._metadata: dict[str, Any] = {}
         self._describe(".zgroup", {"zarr_format": 2})
         if attributes:
@@ -73,20 +72,23 @@ class GroupWriter:
         self._describe(f"{name}/.zattrs", {"_ARRAY_DIMENSIONS": list(dimensions)})
 
     def close(self) -> bytes:
-        """The bytes of the zip; nothing can be added afterwards."""
+        """The bytes of the zip."""
         consolidated = {"metadata": self._metadata, "zarr_consolidated_format": 1}
         self._put(".zmetadata", _json(consolidated))
-        self._zip.close()
-        return self._buffer.getvalue()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            for name, payload in self._members:
+                info = zipfile.ZipInfo(name, _DATE)
+                info.create_system, info.external_attr = _UNIX, _MODE << 16
+                archive.writestr(info, payload)
+        return buffer.getvalue()
 
     def _describe(self, name: str, content: Mapping[str, Any]) -> None:
         self._metadata[name] = content
         self._put(name, _json(content))
 
     def _put(self, name: str, payload: bytes) -> None:
-        info = zipfile.ZipInfo(name, _DATE)
-        info.create_system, info.external_attr = _UNIX, _MODE << 16
-        self._zip.writestr(info, payload)
+        self._members.append((name, payload))
 
 
 def _json(x: object) -> bytes:
