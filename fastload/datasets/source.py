@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastload.bands import Shown, names_of
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
-from fastload.storage.store import Store
+from fastload.storage.store import Ranges, Store
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which requests serve many byte ranges: near ones are joined, long ones are cut."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -51,4 +52,4 @@ def _cut(file: int, start: int, stop: int, members: list[int], largest: int) -> 
     serves = np.array(members, np.int64)
     count = -(-(stop - start) // largest)
     bounds = np.linspace(start, stop, count + 1).astype(np.int64).tolist()
-    return [Piece(file, a, b, serves) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [Piece(file, a, b, serves) for a, b in pairwise(bounds)]

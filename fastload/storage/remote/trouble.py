@@ -5,7 +5,7 @@ import http.client
 import ssl
 
 
-class Trouble(OSError):
+class Trouble(OSError):  # noqa: N818
     """The storage failed, and asking again may help.
 
     Attributes:
@@ -17,7 +17,7 @@ class Trouble(OSError):
         self.reason, self.wait = reason, wait
 
 
-class Refused(OSError):
+class Refused(OSError):  # noqa: N818
     """The storage answers, and asking again does not help: no access, no byte ranges."""
 
     def __init__(self, reason: str) -> None:
@@ -29,7 +29,7 @@ class Denied(Refused):
     """No access with the signature or token that was sent, which may have expired."""
 
 
-class Gone(OSError):
+class Gone(OSError):  # noqa: N818
     """What was asked for is not there, or is not what it was: the data's fault."""
 
     def __init__(self, reason: str, missing: bool = False) -> None:
