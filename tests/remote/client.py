@@ -22,6 +22,7 @@ class Bucket:
         method = "DELETE" if data is None else "PUT"
         keys = Keys(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         headers = dict(signed(method, url, keys, "us-east-1"))
+        headers["x-amz-acl"] = "public-read"
         headers["Content-Type"] = "application/octet-stream"
         request = urllib.request.Request(url, data, headers, method=method)
         urllib.request.urlopen(request, timeout=10).close()

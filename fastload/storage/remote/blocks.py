@@ -76,7 +76,7 @@ class Blocks:
         if not mine or stat.st_size != _HEAD.size + len(out):
             return False
         head = bytearray(_HEAD.size)
-        if os.readv(fd, [head, out]) != stat.st_size:
+        if os.readv(fd, [head, out.data]) != stat.st_size:
             return False
         magic, named, size, checksum = _HEAD.unpack(head)
         sound: bool = (magic, named, size) == (_MAGIC, digest, len(out))
@@ -98,7 +98,7 @@ class Blocks:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 with temporary.open("xb", buffering=0) as file:
-                    if os.writev(file.fileno(), [head, data]) != len(head) + len(data):
+                    if os.writev(file.fileno(), [head, data.data]) != len(head) + len(data):
                         raise OSError("the disk took a part only")
                 temporary.replace(path)
             except BaseException:

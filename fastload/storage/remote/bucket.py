@@ -21,6 +21,8 @@ class Bucket(Host):
     """See `Host`; the parts of a bucket that all dialects share."""
 
     scheme = "s3"
+    most_keys: int | None = None
+    """Names of a page of a listing at most; None: as many as the server gives, a thousand."""
 
     def __init__(self, bucket: str, prefix: str, base: str) -> None:
         """`base`: the URL that keys are joined to."""
@@ -76,11 +78,12 @@ class Bucket(Host):
             asked = {"list-type": "2", "prefix": self._prefix, "encoding-type": "url"}
             asked |= {"delimiter": delimiter} if delimiter else {}
             asked |= {"continuation-token": token} if token else {}
+            asked |= {"max-keys": str(self.most_keys)} if self.most_keys else {}
             page = ask(self._list_url(asked))
             if page.status == 404:
                 raise FileNotFoundError(f"{self.place}: there is no bucket {self.bucket!r}")
             if page.status != 200:
-                raise Refused(f"{self.place}: cannot be listed (HTTP {page.status})")
+                raise Refused(f"it cannot be listed (HTTP {page.status})")
             root = self._parsed(page.content)
             yield root
             token = root.findtext("NextContinuationToken", "")
@@ -95,7 +98,7 @@ class Bucket(Host):
         try:
             root = ET.fromstring(content)
         except ET.ParseError as error:
-            raise Trouble(f"{self.place}: the list of files makes no sense ({error})") from error
+            raise Trouble(f"the list of files makes no sense ({error})") from error
         encoded = root.findtext("{*}EncodingType") == "url"
         for item in root.iter():
             item.tag = item.tag.rpartition("}")[2]

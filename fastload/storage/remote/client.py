@@ -11,7 +11,7 @@ import urllib.request
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from fastload.storage.errors import is_scarce
 from fastload.storage.remote.trouble import Trouble, of_connection
@@ -40,7 +40,8 @@ class Answer:
     """
 
     def __init__(self, response: http.client.HTTPResponse, sock: Any, deadline: float) -> None:
-        self.status, self.headers = response.status, response.headers
+        self.status = response.status
+        self.headers: Headers = cast(Any, response.headers)
         self.length = response.length
         self._response, self._sock, self._deadline = response, sock, deadline
         self.ended = False
@@ -75,6 +76,7 @@ class Answer:
                 raise Trouble(f"the answer is longer than {_MOST_BODY} bytes")
         if self.length is not None and total != self.length:
             raise Trouble(f"the answer ended after {total} of {self.length} bytes")
+        self._response.close()
         self.ended = True
         return b"".join(parts)
 

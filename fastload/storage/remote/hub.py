@@ -108,11 +108,11 @@ class Hub(Host):
                     "to it (HTTP 404); HF_TOKEN gives access to what is not public"
                 )
             if page.status != 200:
-                raise Refused(f"{self.place}: cannot be listed (HTTP {page.status})")
+                raise Refused(f"it cannot be listed (HTTP {page.status})")
             try:
                 yield from json.loads(page.content)
             except ValueError as error:
-                raise Trouble(f"{self.place}: the list of files makes no sense") from error
+                raise Trouble("the list of files makes no sense") from error
             following = _NEXT.search(page.headers.get("Link") or "")
             url = urllib.parse.urljoin(url, following[1]) if following else ""
 

@@ -205,6 +205,8 @@ class Remote(Store):
                 if size is None or error.missing:
                     raise
                 raise Gone(f"had {size} bytes when it was indexed and {error.reason}") from error
+        if known is None and got.version and got.total is not None:
+            self._known[name] = Stat(got.total, got.version)  # what was seen first counts
         if size is not None and got.total not in (None, size):
             raise Gone(f"had {size} bytes when it was indexed, has {got.total} now; open it anew")
         if size is not None and got.size < len(out):

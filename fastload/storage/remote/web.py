@@ -15,7 +15,7 @@ from typing import Any
 
 from fastload.storage.remote.client import Asked, Headers
 from fastload.storage.remote.host import Ask, Host, Listing, Page, quoted, shown
-from fastload.storage.remote.trouble import Refused
+from fastload.storage.remote.trouble import Denied, Refused
 
 NAMES = "fastload.files.json"
 _INDEX = re.compile(rb"<(title|h1)[^>]*>[^<]*(index of|directory listing)", re.IGNORECASE)
@@ -66,15 +66,18 @@ class Web(Host):
         names = self._names(ask)
         if names is not None:
             return self._of_names(names)
-        page = ask(self._asked(f"{self._base}/"))
+        try:
+            page = ask(self._asked(f"{self._base}/"))
+        except Denied as error:  # which nginx answers where it may not list
+            raise Refused(f"{error.reason}; {_ADVICE}") from error
         if page.status == 200:
             found = _entries(page, urllib.parse.urlsplit(self._base).path)
             if found is not None:
                 return found
-            raise Refused(f"{self.place}: {_ADVICE}")
+            raise Refused(_ADVICE)
         if page.status in (404, 410):
             raise FileNotFoundError(f"{self.place}: there is no such folder (HTTP {page.status})")
-        raise Refused(f"{self.place}: HTTP {page.status}; {_ADVICE}")
+        raise Refused(f"HTTP {page.status}; {_ADVICE}")
 
     def walk(self, ask: Ask) -> Iterator[str] | None:
         """See `Host.walk`."""
