@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,7 +71,7 @@ def shuffle_quality(dataset: Any, order: Sequence[int], batch: int) -> tuple[flo
     order_ = np.asarray(order)
     places = np.argsort(np.argsort(order_))
     correlation = float(np.corrcoef(np.arange(len(places)), places)[0, 1])
-    shard = np.asarray(dataset.sources["S2L1C"].columns.group)[order_]
+    shard = np.asarray(next(iter(dataset.sources.values())).columns.group)[order_]
     pairs = same = 0
     for start in range(0, len(shard) - 1, batch):
         some = shard[start : start + batch]
@@ -96,9 +96,9 @@ def epoch(dataset: Any, args: argparse.Namespace, number: int) -> tuple[float, l
 
 def measure(args: argparse.Namespace, root: Path, url: str, scratch: Path) -> dict[str, Any]:
     """Rates of all contestants, and what they asked the server for."""
-    local = SSL4EOS12(root, modalities=["S2L1C"], recipe=RECIPE, progress=False)
+    local = SSL4EOS12(root, modalities=[args.modality], recipe=RECIPE, progress=False)
     stores = {"far": Remote(url), "cached": Remote(url, cache=scratch / "blocks")}
-    sets = {name: SSL4EOS12(s, modalities=["S2L1C"], recipe=RECIPE, progress=False)
+    sets = {name: SSL4EOS12(s, modalities=[args.modality], recipe=RECIPE, progress=False)
             for name, s in stores.items()}  # fmt: skip
     rates: dict[str, list[float]] = {n: [] for n in ("folder", "far", "cold cache", "warm cache")}
     epoch(local, args, 0)  # compiles
@@ -125,7 +125,7 @@ def measure(args: argparse.Namespace, root: Path, url: str, scratch: Path) -> di
 
 
 def _store(dataset: Any) -> Store:
-    store = dataset.sources["S2L1C"].store
+    store = next(iter(dataset.sources.values())).store
     assert isinstance(store, Store)
     return store
 
@@ -152,10 +152,11 @@ def _served(folder: Path, scratch: Path) -> tuple["subprocess.Popen[bytes]", int
     return process, port
 
 
-def main(argv: Sequence[str] | None = None, make: Callable[..., Path] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table."""
     p = argparse.ArgumentParser(prog="python -m benchmarks.far", description=__doc__)
-    p.add_argument("--root", type=Path, required=True, help="data set with train/S2L1C/*.tar")
+    p.add_argument("--root", type=Path, required=True, help="data set of SSL4EO-S12")
+    p.add_argument("--modality", default="S2L1C")
     p.add_argument("--delay", type=float, default=20.0, help="milliseconds of each request")
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--workers", type=int, default=8)

@@ -20,7 +20,7 @@ from tests.remote.servers import Faulty
 
 pytestmark = pytest.mark.timeout(120)
 NAMES = ["S2L1C", "S1GRD"]
-RECIPE = Recipe((View(size=16),) * 2, Radiometry.standardise())
+RECIPE = Recipe((View(size=16),) * 2, Radiometry.identity())
 _NUMBER = itertools.count()
 
 
@@ -164,11 +164,9 @@ def test_a_storage_that_fails_is_counted_as_such(
     dataset = SSL4EOS12(store, recipe=RECIPE, progress=False)
     broken[0] = True
     loader = DataLoader(dataset, 3, num_workers=2, on_error="replace")
-    with pytest.warns(UserWarning, match="."):
-        batches = list(loader)
+    batches = list(loader)
     assert len(batches) == 2
-    errors = loader.stats()["errors"]
-    assert errors["storage"] >= 3
+    assert loader.stats()["storage_errors"] >= 3
     with pytest.raises(StorageError, match=r"shard_000002\.tar.*503"):
         list(DataLoader(dataset, 3, num_workers=2))
 
