@@ -69,6 +69,7 @@ class TestNginxCached(TestNginx):
         return Remote(url, cache=tmp_path / "blocks") if store else store
 
 
+@pytest.mark.slow
 class TestS3(FarTests):
     @pytest.fixture(autouse=True)
     def _place(self, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,13 +327,18 @@ class Remote(Store):
 
     def _keep(self, names: Sequence[str], ranges: Ranges, which: Sequence[int]) -> None:
         """Put ranges that were read into the cache."""
-        if self._blocks is None:
+        blocks = self._blocks
+        if blocks is None:
             return
-        for i in which:
+
+        def keep(k: int) -> None:
+            i = which[k]
             size = int(ranges.size[i])
             key = self._key(names[int(ranges.file[i])], int(ranges.offset[i]), size)
             if key is not None and size:
-                self._blocks.put(key, bytes_at(int(ranges.address[i]), size))
+                blocks.put(key, bytes_at(int(ranges.address[i]), size))
+
+        together(len(which), keep, min(processors(), 8))
 
     def __repr__(self) -> str:
         return f"Remote({self.place!r})"
