@@ -12,6 +12,7 @@ from fastload.loader import DataLoader
 from fastload.recipe import Radiometry, Recipe
 from fastload.statistics import Statistics
 from fastload.storage.errors import DataError
+from fastload.storage.remote.store import Remote
 from fastload_kernels import View
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "Dataset",
     "Radiometry",
     "Recipe",
+    "Remote",
     "Statistics",
     "View",
     "concat",

@@ -110,7 +110,9 @@ def read(
         if part.chunks is None or not len(part.chunks.rows):
             continue
         assert isinstance(source, ChunkedSource)
-        shares = min(max(1, workers.count), len(part.chunks.rows))
+        # What is far has threads of its own, and joins what is near each other in a batch.
+        most = 1 if source.store.far else max(1, workers.count)
+        shares = min(most, len(part.chunks.rows))
         bounds = np.linspace(0, len(part.chunks.rows), shares + 1).astype(int).tolist()
         share = _Share(reading, name, source, bounds, profile, for_device)
         reading.tasks.append(workers.share(shares, share))

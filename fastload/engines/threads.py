@@ -1,8 +1,8 @@
 """The mover of the package's own: threads that read what they need when they need it.
 
 For the host, a worker reads a sample's chunks right before it decodes them, into memory of its own
-that its caches hold. For a device, the workers together read a whole batch into page-locked memory,
-which is then copied in one piece.
+that its caches hold; of what is far, a whole batch is asked for ahead of time. For a device, the
+workers together read a whole batch into page-locked memory, which is then copied in one piece.
 """
 
 from typing import Any
@@ -28,14 +28,19 @@ class Threads:
         where that is not known."""
         self.dataset, self.profile, self.queue = dataset, profile, queue
         self._scratch = Scratch()
-        if queue is not None:
-            self._staging = Staging(most_bytes(dataset, largest or 1), queue.is_device)
+        self._far = any(isinstance(s, ChunkedSource) and s.store.far
+                        for s in dataset.sources.values())  # fmt: skip
+        if queue is not None or self._far:
+            pinned = queue is not None and queue.is_device
+            self._staging = Staging(most_bytes(dataset, largest or 1), pinned)
 
-    def begin(self, request: Request, workers: Workers) -> "Lazy | Staged":
+    def begin(self, request: Request, workers: Workers) -> "Lazy | Ahead | Staged":
         """See `Mover.begin`."""
-        if self.queue is None:
+        if self.queue is None and not self._far:
             return Lazy(self.dataset, request, self._scratch)
         buffer = self._staging.take(request.nbytes)
+        if self.queue is None:
+            return Ahead(self, read(self.dataset, request, buffer, workers, self.profile, False))
         reading = read(self.dataset, request, buffer, workers, self.profile, True)
         return Staged(self, reading)
 
@@ -47,7 +52,7 @@ class Threads:
 
     def release(self, reading: Reading) -> None:
         """Let the buffer be used again, once the device has passed all that is enqueued now."""
-        self._staging.give(reading.buffer, self.queue.mark())
+        self._staging.give(reading.buffer, None if self.queue is None else self.queue.mark())
 
     def close(self) -> None:
         """See `Mover.close`."""
@@ -75,6 +80,32 @@ class Lazy:
 
     def release(self) -> None:
         """See `Load.release`."""
+
+
+class Ahead:
+    """A load for the host that is read as a whole before it is wanted."""
+
+    def __init__(self, mover: Threads, reading: Reading) -> None:
+        self._mover, self._reading = mover, reading
+
+    def arrive(self) -> None:
+        """See `Load.arrive`."""
+        self._reading.wait()
+
+    def chunks(
+        self, name: str, slot: int, span: slice, stages: Stages
+    ) -> list[NDArray[np.uint8] | None]:
+        """See `HostLoad.chunks`."""
+        failures = self._reading.failures[name]
+        for i in range(span.start, span.stop) if failures else ():
+            if i in failures:
+                raise failures[i]
+        part = self._reading.request.parts[name]
+        return part.stored(span, self._reading.buffer.address)
+
+    def release(self) -> None:
+        """See `Load.release`."""
+        self._mover.release(self._reading)
 
 
 class Staged:

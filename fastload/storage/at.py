@@ -14,14 +14,18 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 def at(place: Place) -> Store:
     """The store of a place, which need not be there.
 
+    A URL is read with the settings that the environment has; `fastload.Remote` takes others.
+
     Raises:
         ValueError: where it is a URL of an unknown kind.
     """
     if isinstance(place, Store):
         return place
+    if isinstance(place, str) and _URL.match(place):
+        from fastload.storage.remote.store import Remote
+
+        return Remote(place)
     if _URL.match(str(place)):
-        raise ValueError(
-            f"root {str(place)!r}: URLs are not read, expected a folder of this machine: download "
-            "the data first, such as by `hf download`"
-        )
+        kind = str(place).partition(":")[0]
+        raise ValueError(f"root is a URL ({kind}:) inside a Path, which drops a '/': give a str")
     return Local(Path(place).expanduser())

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from fastload.storage.adopt import FAR_AT_ONCE, Ahead, adopted
 from fastload.storage.errors import DataError, is_scarce, scarce
 from fastload.storage.extra import stack
 from fastload.storage.formats.tar import TWIN
@@ -84,6 +85,8 @@ def open_index(
             return index
     with locked(places.lock):
         index = None if places.first is None else _load_if_sound(places.first, places)
+        if index is None and store.far:
+            index = adopted(store, tars)
         todo = _stale(index, tars)
         if index is not None and not todo:
             return index
@@ -137,7 +140,8 @@ def _update(
     parts = {} if old is None else _split(old)
     parts = {name: part for name, part in parts.items() if name in tars and name not in todo}
     names = [name for name in todo if name in tars]
-    pool = executor or ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    most = FAR_AT_ONCE if store.far else min(8, os.cpu_count() or 1)
+    pool = executor or ThreadPoolExecutor(most)
     saved, fresh = time.monotonic(), False
     try:
         results: Iterable[list[Sample] | DataError] = pool.map(
@@ -178,7 +182,7 @@ def _scan_or_error(
     store: Store, name: str, size: int, scanner: Scanner
 ) -> list[Sample] | DataError:
     try:
-        return scanner(store, name, size)
+        return scanner(Ahead(store) if store.far else store, name, size)
     except DataError as error:
         return error
 

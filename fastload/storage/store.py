@@ -75,7 +75,12 @@ class Store(ABC):
     A store is safe in threads, and pickles. It holds no file open longer than it lives, and none
     beyond the process's budget. An error says what is at fault: `DataError` the file,
     `StorageError` what keeps it (after it was asked again), `MachineError` this machine.
+
+    Attributes:
+        far: whether each read takes so long that those of a whole batch are asked for together.
     """
+
+    far: bool = False
 
     @property
     @abstractmethod

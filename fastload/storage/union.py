@@ -18,6 +18,11 @@ class Union(Store):
         self._bounds = np.cumsum([0, *map(len, self.files)])
 
     @property
+    def far(self) -> bool:  # type: ignore[override]
+        """See `Store.far`."""
+        return any(store.far for store in self.stores)
+
+    @property
     def place(self) -> str:
         """See `Store.place`."""
         return " + ".join(store.place for store in self.stores)

@@ -195,9 +195,17 @@ def test_c6_a_root_that_is_not_there(root: Path) -> None:
     assert f"there is no folder {root / 'nowhere'}" in refusal(root / "nowhere")
 
 
-@pytest.mark.parametrize("url", ["https://huggingface.co/datasets/x/", "hf://datasets/x", "s3://x"])
-def test_c6_urls_are_refused(url: str) -> None:
-    assert "URLs are not read" in refusal(url, split="val")
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://server/x", "https://, http://, s3://, gs://, hf://"),
+        ("hf://datasets/x", "hf://datasets/ORG/NAME"),
+        ("s3:///x", "s3://BUCKET/PREFIX"),
+        (Path("s3://bucket/x"), "give a str"),
+    ],
+)
+def test_c6_urls_of_other_kinds_are_refused(url: str | Path, words: str) -> None:
+    assert words in refusal(url, split="val")
 
 
 @pytest.mark.parametrize(
