@@ -72,7 +72,7 @@ def _look(scene: str, store: Store, names: Sequence[str]) -> Found:
                 odd.append(f"{key}/{name}")
             else:
                 scenes.append(Scene(key, time, f"{key}/{name}/{BAND}{_TIF}"))
-    return scenes, odd
+    return Found(scenes, odd)
 
 
 def time_of(scene: str, name: str) -> int | None:

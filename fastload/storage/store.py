@@ -270,9 +270,10 @@ class Local(Store):
         return _digest(str(self._folder.resolve()))
 
     def owners(self) -> set[int]:
-        """See `Store.owners`."""
+        """See `Store.owners`; where there are no tars, whose the folder is."""
         with os.scandir(self._folder) as entries:
             found = {e.stat().st_uid for e in entries if e.name.endswith(".tar")}
+        found = found or {self._folder.stat().st_uid}
         return found if len(found) == 1 else set()
 
     def list(self, suffix: str = "") -> dict[str, Stat]:

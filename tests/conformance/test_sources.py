@@ -9,6 +9,7 @@ from numcodecs import Zstd
 
 from fastload import SSL4EOS12
 from fastload.datasets import LAYOUTS
+from fastload.datasets.geotiffs import GeoTIFFs
 from fastload.datasets.seco import SeCo
 from fastload.datasets.source import FRAME, OTHER
 from fastload.datasets.ssl4eo_v10 import SSL4EOS12V10
@@ -203,4 +204,5 @@ def test_every_layout_has_a_suite() -> None:
         "ssl4eo_s12": SSL4EOS12,
         "ssl4eo_v10": SSL4EOS12V10,
         "seco": SeCo,
+        "geotiffs": GeoTIFFs,
     }
