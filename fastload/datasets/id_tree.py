@@ -67,6 +67,8 @@ def _look(scene: str, store: Store, names: Sequence[str]) -> Found:
             continue
         scenes.append(Scene(key, NO_TIME, ""))
         for name in store.below(key).folders():
+            if name.startswith("."):
+                continue
             time = time_of(scene, name)
             if time is None:
                 odd.append(f"{key}/{name}")

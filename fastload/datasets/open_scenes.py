@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from fastload.datasets import scenes_file
 from fastload.datasets.pattern import in_order
-from fastload.datasets.scenes import BAND, Scene, Scenes, table
+from fastload.datasets.scenes import BAND, KEPT, Scene, Scenes, table
 from fastload.storage.errors import DataError, MachineError
 from fastload.storage.formats.geotiff import Head, centres, head, rasterio
 from fastload.storage.index_place import Places
@@ -88,7 +88,7 @@ def open_scenes(
 def _file(settings: Mapping[str, Any]) -> str:
     """Tables by other settings lie beside each other."""
     text = json.dumps(settings, sort_keys=True)
-    return f"fastload.scenes-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return KEPT.replace("*", hashlib.sha256(text.encode()).hexdigest()[:8])
 
 
 def _sound(path: Path, places: Places, origin: Mapping[str, Any]) -> Scenes | None:

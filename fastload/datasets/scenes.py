@@ -13,6 +13,9 @@ from fastload.storage.dates import NO_TIME
 BAND = "*"
 """What stands in a scene's path for its file's own part, such as a band's name."""
 
+KEPT = "fastload.scenes-*"
+"""How the files are called that keep tables."""
+
 
 class Scene(NamedTuple):
     """A sample on one date.
