@@ -36,7 +36,8 @@ class RasterSource(Source):
     Only the files of the wanted dates and bands are read, each in one piece, and of a file with
     more bands only those are decoded. All scenes must look like the first: a file of another size,
     dtype or number of bands is an error that names it. A sample may have fewer dates than T; those
-    that it has not are filled with the no-data value, or 0.
+    that it has not are filled with the no-data value, or 0. GeoTIFF keeps no checksum of pixels:
+    what is cut short or cannot be decoded is found, a changed byte may not be.
 
     Args:
         name: of the modality.

@@ -127,9 +127,8 @@ class TestGeoTIFFs(SourceTests):
         return self.open(self.write(tmp_path)), np.stack([np.stack(some) for some in pixels])
 
     def damaged(self, tmp_path: Path) -> Damaged:
-        """A file in which bytes were lost."""
+        """A file that was cut short."""
         source = self.open(self.write(tmp_path))
         path = tmp_path / f"b_{trees.DAYS[1]}.tif"
-        content = path.read_bytes()
-        path.write_bytes(content[:-500] + bytes(500))
+        path.write_bytes(path.read_bytes()[:-500])
         return Damaged(source, 1, 1)
