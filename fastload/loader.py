@@ -44,7 +44,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     w]`` for a view of all timestamps), or without a recipe one raw tensor ``[B, T, C, H, W]``; and
     `key` (list of str), `index` (int64 ``[B]``), `lon`, `lat` (float64 ``[B]``, degrees), `time`
     (int64 ns since 1970) and `season` (0 winter to 3 autumn, local), per view ``[B]`` or
-    ``[B, T]``; `time_NAME` of other modalities; and the dataset's `extras`. Tensors are writeable,
+    ``[B, T]``; `time_NAME` of other modalities; `present` (bool, as `time`), where samples may
+    lack some dates; and the dataset's `extras`. Tensors are writeable,
     contiguous (or channels-last, where the recipe says so), and belong to whoever holds them.
 
     The order is that of `fastload.plan`, a function of the seed and the epoch alone. Each iteration

@@ -16,6 +16,7 @@ from fastload.datasets import choose
 from fastload.datasets.dates import check_modalities, check_views, lacking
 from fastload.datasets.draws import Draw, Drawn
 from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
+from fastload.datasets.grids import grids
 from fastload.datasets.item import Render, by_cpu, by_reference, item
 from fastload.datasets.labels import labelled
 from fastload.datasets.source import Modality, Source, read_dates
@@ -24,7 +25,8 @@ from fastload.recipe import Recipe
 from fastload.seasons import season
 from fastload.statistics import Statistics
 from fastload_kernels import Scaling, draw, draw_bands
-from fastload_kernels.view import draw_timestamps
+from fastload_kernels.grid import Grid
+from fastload_kernels.view import Records, draw_timestamps
 
 
 class Key(str):
@@ -54,6 +56,9 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         lon, lat: float64 ``[N]``, degrees.
         group: uint32 ``[N]``, samples that lie together on disk.
         seed, epoch: what ``dataset[i]`` draws its views with; None for torch's generator.
+        same_ground: whether all modalities are known to cover the same ground, where some do not
+            say what they cover (`Modality.ground`): so those on other grids share a view's crop.
+        grids: by modality, how crops lie on its pixels; None where it has those of the first.
         extras: columns of one's own, which batches have too: ``[N]``, or ``[N, T]`` with an entry
             for each timestamp; numbers, bool or text.
     """
@@ -69,6 +74,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int,
         rows: Mapping[str, NDArray[np.int64] | None] | None = None,
         extras: Mapping[str, NDArray[Any]] | None = None,
+        same_ground: bool = False,
     ) -> None:
         self.sources = dict(sources)
         self.rows = dict.fromkeys(sources) | dict(rows or {})
@@ -77,6 +83,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.epoch: int | None = None
         self.modalities: dict[str, Modality] = {n: s.modality for n, s in sources.items()}
         self._lacking = lacking(sources)
+        self.same_ground = same_ground
         self._first = next(iter(sources))
         columns, take = self.sources[self._first].columns, self.rows[self._first]
         picked = slice(None) if take is None else take
@@ -250,6 +257,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _see(self, recipe: Recipe | None) -> None:
         self.recipe = recipe
         self.scalings: dict[str, Scaling] = {}
+        self.grids: dict[str, Grid | None] = {}
         if recipe is not None:
             self._check_geometry()
             self.scalings = {
@@ -258,11 +266,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
             }
 
     def _check_geometry(self) -> None:
-        sizes = {name: (m.height, m.width) for name, m in self.modalities.items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(
-                f"a view's crop is shared by all modalities, so they must agree in size: {sizes}"
-            )
+        self.grids = grids(self.modalities, self.same_ground)
         counts = {name: m.timestamps for name, m in self.modalities.items()}
         if any(n not in (1, self.timestamps) for n in counts.values()):
             raise ValueError(
@@ -370,6 +374,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]]):
         m = next(iter(self.modalities.values()))
         ids, views = self.draw_ids(samples), self.recipe.views
         return draw(views, seed, epoch, ids, m.height, m.width, self._drawn_among(samples))
+
+    def drawn_on(self, modality: str, params: Records) -> Records:
+        """Drawn parameters with the boxes that they are on a modality's grid."""
+        grid = self.grids[modality]
+        return params if grid is None else grid.mapped(params)
 
     def draw_timestamps(
         self, samples: NDArray[np.int64], seed: int, epoch: int

@@ -152,9 +152,7 @@ def _whole(name: str, values: Iterable[Any], low: int, high: int) -> list[int]:
     return [int(v) for v in found]
 
 
-def _clear(
-    cloud: NDArray[np.float32], lacks: NDArray[np.bool_], most: float
-) -> NDArray[np.bool_]:
+def _clear(cloud: NDArray[np.float32], lacks: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
     if np.isnan(cloud).all():
         raise ValueError("filter: max_cloud needs cloud shares, but none is known here")
     with np.errstate(invalid="ignore"):

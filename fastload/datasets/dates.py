@@ -1,4 +1,4 @@
-"""Samples that have fewer dates than their modality: which those are, and what views ask of them."""
+"""Samples that have fewer dates than their modality, and what views ask of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 

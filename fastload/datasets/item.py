@@ -55,7 +55,8 @@ def item(dataset: "Dataset", sample: int, draw: Draw | None, render: Render) -> 
     out: dict[str, Any] = {}
     for name, kept in keep.items():
         shown = None if kept is None else kept[0]
-        out[name], masks = _views(dataset, name, sample, params[0], shown, render)
+        mine = dataset.drawn_on(name, params[0])
+        out[name], masks = _views(dataset, name, sample, mine, shown, render)
         if dataset.recipe.mask:
             out[mask_of(name)] = masks
     return out | sample_of(dataset.describe(ids, params["timestamp"]), 0)

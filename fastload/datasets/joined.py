@@ -45,7 +45,8 @@ class Concatenation(Dataset):
                 [d.rows_of(name, _all(d)) + start[id(d.sources[name])] for d in datasets]
             )
         extras = {name: np.concatenate([d.extras[name] for d in datasets]) for name in first.extras}
-        super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras)
+        same = all(d.same_ground for d in datasets)
+        super().__init__(sources, first.recipe, first.statistics, first.seed, rows, extras, same)
         self.parts = tuple(datasets)
         starts = _starts(d.numbers for d in datasets)
         self.ids = np.concatenate(

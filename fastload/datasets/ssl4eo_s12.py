@@ -6,6 +6,7 @@ Layout: ``{root}/{split}/{modality}/*.tar``. Source: the dataset's card of Febru
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from fractions import Fraction
 from typing import Any, Literal
 
 from fastload.bands import Asked, by_modality
@@ -13,12 +14,16 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
+from fastload.datasets.source import Modality
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
+
+PIXELS_M = (10, 20, 30, 60)
+"""Sizes of pixels in metres: Sentinel-1 and -2, and elevation."""
 
 
 class SSL4EOS12(Dataset):
@@ -90,7 +95,8 @@ class SSL4EOS12(Dataset):
         sources = {name: folders.source(name, names, check_crc, asked[name]) for name in names}
         _tell(self.bad_shards, folders.split.place)
         joined = join_sources(sources, missing, align, columns)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+        same = _one_square([source.modality for source in joined.sources.values()])
+        super().__init__(joined.sources, recipe, own, seed, joined.rows, joined.extras, same)
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
@@ -98,6 +104,18 @@ class SSL4EOS12(Dataset):
         splits = (root.below(name) for name in root.folders()[:MOST])
         folders = (split.below(name) for split in splits for name in split.folders()[:MOST])
         return any(folder.filenames(".tar", 1) for folder in folders)
+
+
+def _one_square(modalities: Sequence[Modality]) -> bool:
+    """Whether images may be of the same square, as all of a location are: with pixels of these
+    sizes. What was cut to another size may show other ground."""
+    ratios = {Fraction(a, b) for a in PIXELS_M for b in PIXELS_M}
+    first = modalities[0]
+    return all(
+        Fraction(m.height, first.height) == Fraction(m.width, first.width)
+        and Fraction(m.height, first.height) in ratios
+        for m in modalities
+    )
 
 
 def _check(names: list[str], bad_shards: Any) -> None:

@@ -1,6 +1,7 @@
 """Several sources of one modality as one: the samples of each, one source after the other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ def union(sources: Sequence[Source]) -> Source:
             a, b = getattr(first, field), getattr(other, field)
             if a != b and not (field == "fill_value" and a != a and b != b):
                 raise ValueError(f"concat: {first.name} differs in {field}: {a} and {b}")
+        if None not in (first.ground, other.ground) and first.ground != other.ground:
+            a, b = first.ground, other.ground
+            raise ValueError(f"concat: {first.name} differs in ground: {a} and {b}")
     chunked = [source for source in sources if isinstance(source, ChunkedSource)]
     return UnionChunks(chunked) if len(chunked) == len(sources) else UnionSource(sources)
 
@@ -35,6 +39,8 @@ class UnionSource(Source):
         self.parts = list(sources)
         self.starts = np.cumsum([0, *map(len, sources)])
         self.modality = sources[0].modality
+        if any(source.modality.ground is None for source in sources):
+            self.modality = replace(self.modality, ground=None)
         self.columns = _joined([source.columns for source in sources])
 
     def part(self, sample: int) -> tuple[int, int]:

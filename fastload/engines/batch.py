@@ -27,12 +27,14 @@ class Part:
         wanted: bool ``[B, T]``, the timestamps to be had; none that the sample does not have.
         chunks: where their bytes lie; None where the source has no chunks.
         at: int64 ``[n]``, where each chunk's bytes go in a staging buffer of the request.
+        params: `VIEW_PARAMS` ``[B, V]``, those of the request on the modality's grid.
     """
 
     rows: NDArray[np.int64]
     wanted: NDArray[np.bool_]
     chunks: Chunks | None
     at: NDArray[np.int64]
+    params: NDArray[np.void] | None = None
 
     def timestamps(self, slot: int) -> list[int]:
         """Those of a slot, ascending."""
@@ -125,13 +127,14 @@ def look_up(
     for name, source in dataset.sources.items():
         rows, there = dataset.rows_of(name, samples), dataset.present_of(name, samples)
         some = needed[name] if there is None else needed[name] & there
+        mine = None if params is None else dataset.drawn_on(name, params)
         if not isinstance(source, ChunkedSource):
-            parts[name] = Part(rows, some, None, np.empty(0, np.int64))
+            parts[name] = Part(rows, some, None, np.empty(0, np.int64), mine)
             continue
         chunks = source.chunks(rows, some)
         room = -(-chunks.rows["stored"] // _ALIGN) * _ALIGN
         ends = end + np.cumsum(room)
-        parts[name] = Part(rows, some, chunks, ends - room)
+        parts[name] = Part(rows, some, chunks, ends - room, mine)
         end = int(ends[-1]) if len(ends) else end
     return Request(epoch, samples.copy(), params, keep, parts, end)
 

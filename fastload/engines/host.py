@@ -170,9 +170,7 @@ class HostTarget:
                 source.decode(row, part.chunks.rows[some], data, shown, pixels, stages)
                 self._views(name, request, slot, shown, pixels, outs, stages)
 
-    def _absent(
-        self, name: str, request: Request, slot: int, outs: Slot, stages: Stages
-    ) -> None:
+    def _absent(self, name: str, request: Request, slot: int, outs: Slot, stages: Stages) -> None:
         """Show the dates that a sample does not have, which count nothing and have no mask."""
         there = self.dataset.present_of(name, request.samples[slot : slot + 1])
         timestamps = [] if there is None else np.flatnonzero(~there[0]).tolist()
@@ -209,14 +207,14 @@ class HostTarget:
         stages: Stages,
     ) -> None:
         """Render what each view shows of the decoded `timestamps`, which `pixels` holds."""
-        recipe = self.dataset.recipe
-        if request.params is None or recipe is None:
+        recipe, drawn = self.dataset.recipe, request.parts[name].params
+        if drawn is None or recipe is None:
             return
         start = perf_counter()
         kept, scaling = request.keep[name], self.dataset.scalings[name]
         nodata = self.dataset.modalities[name].fill_value
         for v, view in enumerate(recipe.views):
-            params = request.params[slot, v]
+            params = drawn[slot, v]
             t = int(params["timestamp"])
             out = outs.views[v]
             planes = out.view(np.uint16) if recipe.dtype != "float32" else out

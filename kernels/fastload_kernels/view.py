@@ -322,7 +322,7 @@ def draw_timestamps(
 
 
 _MANY = 2**31 - 1
-"""More timestamps than any view asks for: where there are no samples, there is nothing to refuse."""
+"""More timestamps than a view asks for: without samples there is nothing to refuse."""
 
 
 def fewest_timestamps(views: Sequence[View]) -> int:

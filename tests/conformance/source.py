@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from fastload import Radiometry, Recipe, View
 from fastload.datasets.base import Dataset
-from fastload.datasets.source import CHUNK, FRAME, OTHER, ChunkedSource, Source
+from fastload.datasets.source import CHUNK, FRAME, OTHER, ChunkedSource, Source, read_dates
 from fastload.engines.batch import draw, look_up, most_bytes
 from fastload.profile import Stages
 from fastload.statistics import statistics
+from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
 
 Pixels = NDArray[Any]
@@ -38,14 +39,29 @@ def subsets(T: int) -> Iterator[list[int]]:
         yield from map(list, combinations(range(T), count))
 
 
-def read(source: Source, sample: int, timestamps: list[int]) -> Pixels:
+def own(source: Source, samples: NDArray[np.int64], wanted: Any = True) -> NDArray[np.bool_]:
+    """Timestamps ``[B, T]`` that are wanted of samples ``[B]``, of those that they have."""
+    T, dates = source.modality.timestamps, source.columns.dates
+    each = np.full(len(samples), T) if dates is None else dates[samples]
+    return np.asarray((np.arange(T) < each[:, None]) & wanted)
+
+
+def dates_of(source: Source, sample: int) -> list[int]:
+    """The timestamps that a sample has."""
+    return np.flatnonzero(own(source, np.array([sample]))[0]).tolist()
+
+
+def read(source: Source, sample: int, timestamps: list[int], way: Any = None) -> Pixels:
     """What a source reads, into memory that is full of something else, with guards around."""
     m = source.modality
     shape = (len(timestamps), *m.shape[1:])
     size = len(timestamps) * m.plane_bytes
     memory = np.full(size + 128, GUARD, np.uint8)
     out = memory[64 : 64 + size].view(m.dtype).reshape(shape)
-    source.read(sample, timestamps, out, Stages())
+    if way is None:
+        source.read(sample, timestamps, out, Stages())
+    else:
+        way(source, sample, timestamps, out, Stages())
     assert (np.delete(memory, np.s_[64 : 64 + size]) == GUARD).all()
     return out
 
@@ -108,12 +124,26 @@ class SourceTests:
         for name, (dtype, shape) in expected.items():
             column = getattr(c, name)
             assert (column.dtype, column.shape) == (dtype, shape), name
+        if c.dates is not None:
+            assert (c.dates.dtype, c.dates.shape) == (np.int32, (N,))
+            assert 1 <= c.dates.min() <= c.dates.max() <= T
+            assert (c.time[~own(source, np.arange(N))] == NO_TIME).all()
 
     def test_any_timestamps_of_any_sample_are_read(self, source: Source, pixels: Pixels) -> None:
         """`read`: one, several or all, in the units on disk; into `out` and nowhere else."""
         for sample in reversed(range(len(source))):
-            for timestamps in subsets(source.modality.timestamps):
+            for timestamps in subsets(len(dates_of(source, sample))):
                 same(read(source, sample, timestamps), pixels[sample, timestamps])
+
+    def test_what_a_sample_lacks_is_no_data(self, source: Source, pixels: Pixels) -> None:
+        """`Columns.dates`: a dataset asks for those dates alone, and fills the others."""
+        for sample in range(len(source)):
+            for timestamps in subsets(source.modality.timestamps):
+                found = read(source, sample, timestamps, read_dates)
+                same(found, pixels[sample, timestamps])
+            lacking = ~own(source, np.array([sample]))[0]
+            absent = np.asarray(source.modality.absent).astype(pixels.dtype)
+            np.testing.assert_array_equal(pixels[sample, lacking], absent)
 
     def test_threads_read_at_once(self, source: Source, pixels: Pixels) -> None:
         """`read` is called by many threads, with any sample, in any order."""
@@ -123,7 +153,8 @@ class SourceTests:
             rng = np.random.default_rng(seed)
             for _ in range(20):
                 sample = int(rng.integers(N))
-                timestamps = np.flatnonzero(rng.random(T) < 0.5).tolist() or [0]
+                flags = own(source, np.array([sample]), rng.random(T) < 0.5)[0]
+                timestamps = np.flatnonzero(flags).tolist() or [0]
                 same(read(source, sample, timestamps), pixels[sample, timestamps])
 
         with ThreadPoolExecutor(6) as pool:
@@ -136,9 +167,9 @@ class SourceTests:
         assert other.modality == source.modality
         for name in ("key", "lon", "lat", "time", "cloud", "group"):
             same(getattr(other.columns, name), getattr(source.columns, name))
-        everything = list(range(source.modality.timestamps))
         for sample in range(len(source)):
-            same(read(other, sample, everything), pixels[sample])
+            everything = dates_of(source, sample)
+            same(read(other, sample, everything), pixels[sample, everything])
 
     def test_damage_is_an_error_of_the_data(self, broken: Damaged) -> None:
         """`DataError` with shard, member, offset and reason, from `read` and each time."""
@@ -154,9 +185,8 @@ class SourceTests:
 
     def test_damage_is_of_its_sample_alone(self, broken: Damaged) -> None:
         """All other samples are read."""
-        everything = list(range(broken.source.modality.timestamps))
         for sample in set(range(len(broken.source))) - {broken.sample}:
-            read(broken.source, sample, everything)
+            read(broken.source, sample, dates_of(broken.source, sample))
 
 
 class ChunkedSourceTests(SourceTests):
@@ -171,7 +201,8 @@ class ChunkedSourceTests(SourceTests):
         flags = rng.random((B, source.modality.timestamps)) < 0.5
         if B > 2:
             flags[1] = False
-        return rng.integers(0, len(source), B), flags
+        samples = rng.integers(0, len(source), B)
+        return samples, own(source, samples, flags)
 
     @pytest.fixture
     def source(self, made: tuple[Source, Pixels]) -> ChunkedSource:
@@ -212,10 +243,11 @@ class ChunkedSourceTests(SourceTests):
         everything = np.arange(N)
         assert len(source.chunks(everything, np.zeros((N, T), bool)).rows) == 0
         for sample in range(N):
+            many = len(dates_of(source, sample))
             each = [
-                source.chunks(np.array([sample]), np.arange(T)[None] == t).rows for t in range(T)
+                source.chunks(np.array([sample]), np.arange(T)[None] == t).rows for t in range(many)
             ]
-            for timestamps in subsets(T):
+            for timestamps in subsets(many):
                 wanted = np.isin(np.arange(T), timestamps)[None]
                 rows = source.chunks(np.array([sample]), wanted).rows
                 cells = np.unique(np.concatenate([each[t]["cell"] for t in timestamps]))
@@ -238,8 +270,8 @@ class ChunkedSourceTests(SourceTests):
 
     def all_rows(self, source: ChunkedSource) -> NDArray[np.void]:
         """All chunks of all samples."""
-        N, T = len(source), source.modality.timestamps
-        return source.chunks(np.arange(N), np.ones((N, T), bool)).rows
+        samples = np.arange(len(source))
+        return source.chunks(samples, own(source, samples)).rows
 
     def test_fetched_chunks_decode_to_what_is_read(
         self, source: ChunkedSource, pixels: Pixels
@@ -272,9 +304,8 @@ class ChunkedSourceTests(SourceTests):
         for sample in range(len(source)):
             if not source.whole_timestamps(sample):
                 continue
-            T = source.modality.timestamps
-            rows = source.chunks(np.array([sample]), np.ones((1, T), bool)).rows
-            for t in range(T):
+            rows = source.chunks(np.array([sample]), own(source, np.array([sample]))).rows
+            for t in dates_of(source, sample):
                 one = rows[t : t + 1]
                 data = source.fetch(sample, one, np.empty(int(one["stored"][0]), np.uint8),
                                     Stages())  # fmt: skip
@@ -312,13 +343,12 @@ class ChunkedSourceTests(SourceTests):
     def test_bytes_that_do_not_match_their_checksum_are_found(self, source: ChunkedSource) -> None:
         """`decode` with `check_crc`: a `DataError` that names the chunk's file and offset."""
         assert source.check_crc
-        everything = np.ones((1, source.modality.timestamps), bool)
-        rows = source.chunks(np.array([1]), everything).rows
+        rows = source.chunks(np.array([1]), own(source, np.array([1]))).rows
         rows = rows[rows["stored"] > 0][:1]
         data = source.fetch(1, rows, np.empty(int(rows["stored"][0]), np.uint8), Stages())
         assert data[0] is not None
-        timestamps = list(range(source.modality.timestamps))
-        out = np.empty(source.modality.shape, source.modality.dtype)
+        timestamps = dates_of(source, 1)
+        out = np.empty((len(timestamps), *source.modality.shape[1:]), source.modality.dtype)
         for place in (0, len(data[0]) // 2, len(data[0]) - 1):
             data[0][place] ^= 0x40
             with pytest.raises(DataError) as caught:

@@ -17,6 +17,7 @@ from fastload.engines.batch import Request
 from fastload.engines.workers import Workers
 from fastload.profile import Profile, Stages
 from fastload.statistics import statistics
+from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
 from fastload.storage.store import Stat, Store
 
@@ -96,7 +97,9 @@ class Ragged(Npy):
     def __init__(self, name: str, store: Store, dates: Sequence[int], fill: float | None) -> None:
         super().__init__(name, store)
         self.modality = replace(self.modality, fill_value=fill)
-        self.columns = replace(self.columns, dates=np.array(dates, np.int32))
+        lacks = np.arange(self.modality.timestamps) >= np.array(dates)[:, None]
+        time = np.where(lacks, NO_TIME, self.columns.time)
+        self.columns = replace(self.columns, dates=np.array(dates, np.int32), time=time)
 
     def read(
         self, sample: int, timestamps: Sequence[int], out: NDArray[Any], stages: Stages

@@ -4,6 +4,7 @@ import io
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,13 @@ def pixels() -> NDArray[np.int16]:
     return values.astype(np.int16)
 
 
+def file(values: NDArray[Any]) -> bytes:
+    """An array as `numpy.save` writes it."""
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
 def arrays() -> dict[str, bytes]:
     """One `.npy` file a sample."""
-    out = {}
-    for i, value in enumerate(pixels()):
-        file = io.BytesIO()
-        np.save(file, value)
-        out[f"{i:03d}.npy"] = file.getvalue()
-    return out
+    return {f"{i:03d}.npy": file(value) for i, value in enumerate(pixels())}

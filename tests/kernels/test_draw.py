@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastload_kernels import VIEW_PARAMS, View, draw, draw_bands
-from fastload_kernels.view import _exp
+from fastload_kernels.view import _exp, fewest_timestamps
 
 N, H, W, T = 4000, 264, 264, 4
 ALL = View(
@@ -177,3 +177,41 @@ def test_own_exponential():
     x = np.linspace(-1.5, 1.5, 1001)
     np.testing.assert_allclose(_exp(x), np.exp(x), rtol=1e-14)
     np.testing.assert_array_equal(_exp(x), _exp.py_func(x))
+
+
+POLICIES = ("independent", "same", "distinct", "as_first", "all", 0)
+
+
+def test_a_sample_with_fewer_timestamps_draws_as_if_none_had_more():
+    """Among its own, and what a source of so many timestamps would draw; all else stays."""
+    views = [View(size=8, hflip=0.5, timestamp=t) for t in POLICIES]
+    counts = np.random.default_rng(0).integers(1, 6, 600).astype(np.int32)
+    samples = np.arange(600) * 7
+    mixed = draw(views, 3, 2, samples, H, W, counts)
+    for T_ in range(1, 6):
+        expected = draw(views, 3, 2, samples, H, W, T_)
+        for name in VIEW_PARAMS.names:
+            np.testing.assert_array_equal(mixed[counts == T_][name], expected[counts == T_][name])
+    views = [View(size=8, timestamp="distinct")] * 3
+    drawn = draw(views, 0, 0, samples, H, W, np.maximum(counts, 3))["timestamp"]
+    assert (np.sort(drawn, axis=1)[:, 1:] > np.sort(drawn, axis=1)[:, :-1]).all()
+    assert (drawn < np.maximum(counts, 3)[:, None]).all()
+
+
+def test_too_few_timestamps_of_some_samples_are_refused():
+    counts = np.array([4, 2, 3])
+    with pytest.raises(ValueError, match="view 0 wants timestamp 2, but there are 2"):
+        draw([View(size=8, timestamp=2)], 0, 0, [0, 1, 2], H, W, counts)
+    with pytest.raises(ValueError, match="3 views want distinct timestamps, but there are 2"):
+        draw([View(size=8, timestamp="distinct")] * 3, 0, 0, [0, 1, 2], H, W, counts)
+    assert draw([View(size=8, timestamp=2)], 0, 0, [0, 2], H, W, counts[[0, 2]]).shape == (2, 1)
+    assert draw([View(size=8, timestamp=2)], 0, 0, [], H, W, counts[:0]).shape == (0, 1)
+
+
+def test_how_many_timestamps_views_ask_for():
+    def ask(*policies):
+        return fewest_timestamps([View(size=8, timestamp=t) for t in policies])
+
+    assert [ask("same"), ask("all", "independent"), ask(3), ask("distinct", "distinct", 0)] == [
+        1, 1, 4, 2
+    ]  # fmt: skip

@@ -26,17 +26,30 @@ from torch.utils.data import (
 import fastload
 from fastload import DataLoader, Dataset, Radiometry, Recipe, View
 from fastload.statistics import statistics
-from tests.conformance.toy import Memory, Npy
-from tests.random.model import Order, Place, Samples, mixed, same
+from fastload.storage.dates import NO_TIME
+from tests.conformance.toy import Memory, Npy, Ragged
+from tests.random.model import Order, Place, Samples, dates_shown, mixed, same
 
-T, C, H, W = 2, 2, 6, 5
+T, C, H, W = 3, 2, 6, 5
 RECIPES = {
     "raw": None,
     "views": Recipe(
         (View(size=4, hflip=0.5, timestamp="distinct"), View(size=3, scale=(0.3, 1.0), blur=0.5)),
         Radiometry.quantile(0, 4000),
     ),
-}
+    "ragged, raw": None,
+    "ragged": Recipe(
+        (
+            View(size=4, hflip=0.5), View(size=3, timestamp="same"),
+            View(size=4, timestamp="all", vflip=0.5), View(size=2, timestamp="as_first"),
+        ),
+        Radiometry.quantile(0, 4000),
+    ),
+    "ragged, distinct": Recipe(
+        (View(size=4, timestamp="distinct"), View(size=3, timestamp="distinct")),
+        Radiometry.quantile(0, 4000),
+    ),
+}  # fmt: skip
 SIZES = (7, 11)
 """Samples of the two toys."""
 
@@ -49,9 +62,20 @@ def toy(number: int, recipe: str) -> Dataset:
         file = io.BytesIO()
         np.save(file, rng.integers(0, 4000, (T, C, H, W)).astype(np.int16))
         files[f"{number}{i:03d}.npy"] = file.getvalue()
-    source = Npy("toy", Memory(f"toy{number}", files))
-    source.columns = replace(source.columns, group=np.array(groups(number), np.uint32))
+    store, some = Memory(f"toy{number}", files), dates(number, recipe)
+    source = Npy("toy", store) if min(some) == T else Ragged("toy", store, some, -3.0)
+    time = [[t if t < some[i] else NO_TIME for t in range(T)] for i in range(SIZES[number])]
+    source.columns = replace(
+        source.columns, group=np.array(groups(number), np.uint32), time=np.array(time, np.int64)
+    )
     return Dataset({"toy": source}, RECIPES[recipe], statistics("v1.1-webdataset"), 0)
+
+
+def dates(number: int, recipe: str) -> list[int]:
+    """How many dates each sample of a toy has."""
+    fewest = 2 if "distinct" in recipe else 1
+    ragged = recipe.startswith("ragged")
+    return [max(fewest, (5 * i + number) % T + 1) if ragged else T for i in range(SIZES[number])]
 
 
 def groups(number: int) -> list[int]:
@@ -287,11 +311,32 @@ class Run(RuleBasedStateMachine):
         assert batch["key"] == [s[0] for s in shown]
         assert batch["index"].tolist() == [s[1] for s in shown]
         for slot, (_, number, data, at, turn) in enumerate(shown):
-            if self.recipe == "raw":
+            drawn_by = number + turn * sum(SIZES)
+            self.compare_dates(batch, slot, data, at, drawn_by)
+            if data.recipe is None:
                 assert torch.equal(batch["toy"][slot], torch.from_numpy(data.read("toy", at)))
                 continue
-            for v, view in enumerate(self.views(data, at, number + turn * sum(SIZES), epoch)):
+            for v, view in enumerate(self.views(data, at, drawn_by, epoch)):
                 assert same(batch["toy"][v][slot], view)
+
+    def compare_dates(self, batch: Any, slot: int, data: Dataset, at: int, drawn_by: int) -> None:
+        """`time` and `present` of a sample; `time` is the number of the date."""
+        k = 0 if str(data.keys[0]).startswith("0") else 1
+        own = dates(k, self.recipe)[at]
+        all_of = [t if t < own else NO_TIME for t in range(T)]
+        shown: Any = [all_of]
+        if data.recipe is not None:
+            ways = [view.timestamp for view in data.recipe.views]
+            drawn = dates_shown(ways, self.seed, self.place.epoch, drawn_by, own)
+            shown = [all_of if t is None else t for t in drawn]
+        times = batch["time"] if data.recipe is not None else [batch["time"]]
+        assert [time[slot].tolist() for time in times] == shown
+        ragged = self.recipe.startswith("ragged")
+        assert ("present" in batch) == ragged
+        if ragged:
+            flags = batch["present"] if data.recipe is not None else [batch["present"]]
+            there = [[t < own for t in range(T)] if s is all_of else True for s in shown]
+            assert [some[slot].tolist() for some in flags] == there
 
     def views(self, data: Dataset, at: int, drawn_by: int, epoch: int) -> Any:
         """The views of one sample by the float64 reference, drawn by a number."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fastload_kernels.philox import ORDER, words
+from fastload_kernels.philox import ORDER, SHARED, words
 
 
 @lru_cache(100_000)
@@ -19,6 +19,29 @@ def permutation(n: int, seed: int, epoch: int, stream: int) -> tuple[int, ...]:
         return (high << 32) | low
 
     return tuple(sorted(range(n), key=bits))
+
+
+def dates_shown(
+    ways: list[Any], seed: int, epoch: int, sample: int, dates: int
+) -> list[int | None]:
+    """Which date each view shows of a sample that has so many; None for all."""
+
+    def word(view: int, at: int) -> int:
+        return int(words(seed, epoch, [sample], view, at, 1)[0, 0])
+
+    order = sorted(range(dates), key=lambda t: (word(SHARED, 4 + t), t))
+    out, distinct = list[int | None](), 0
+    for v, way in enumerate(ways):
+        if way == "independent":
+            out.append(word(v, 0) * dates >> 32)
+        elif way == "same":
+            out.append(word(SHARED, 0) * dates >> 32)
+        elif way == "distinct":
+            out.append(order[distinct])
+            distinct += 1
+        else:
+            out.append(out[0] if way == "as_first" else None)
+    return out
 
 
 @dataclass

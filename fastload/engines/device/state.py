@@ -94,8 +94,9 @@ class DeviceState:
                 kind, last = recipe.dtype, recipe.channels_last
                 labels = dataset.scalings[name].labels
                 self.plans[name] = plan_views(
-                    recipe.views, m.shape, m.dtype.name, kind, last, memory, labels
-                )
+                    recipe.views, m.shape, m.dtype.name, kind, last, memory, labels,
+                    dataset.grids[name],
+                )  # fmt: skip
         self.cache = DeviceCache(cache_bytes, dataset.modalities, dataset.places, queue.device)
         self.counts: torch.Tensor | None = None
         self.shown, self._watched = Shown(dataset), deque[Watched]()

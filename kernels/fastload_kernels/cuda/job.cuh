@@ -6,6 +6,7 @@
 // One view of the launch: the record `JOB` of `kernels/fastload_kernels/cuda/planning.py`.
 struct Job {
   u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
+  i64 up_y, down_y, up_x, down_x;   // of the grid: `GridAxis` of fastload_kernels/grid.py
   int column;                       // in params [N, V]
   int height, width, most_taps;     // of the output; along an axis, 1 for nearest
   int timestamps, first_timestamp;  // of a sample; how many the views before it have
@@ -13,6 +14,7 @@ struct Job {
   int strips, tiles, first_block;   // tiles of a plane: down, across; blocks of the views before
   int span;                         // most source rows that four output rows need
   int labels;                       // whether only the geometry of the parameters is obeyed
+  int drawn_height, drawn_width;    // of the image that boxes are drawn on; 0 where it is this one
 };
 
 // Radiometry of one band: the record `BAND` of `kernels/fastload_kernels/cuda/view.py`.
@@ -56,9 +58,35 @@ __device__ inline float scaled(float raw, const Band& band) {
   return clip((raw - band.offset) * band.scale, band.low, band.high);
 }
 
-// The parameters of a view, as far as the pixels obey them.
-__device__ inline Params obeyed(const Params* params, const Job& job) {
+// Rounded down; the divisor is above 0.
+__device__ inline i64 divided(i64 a, i64 b) {
+  const i64 q = a / b;
+  return a % b < 0 ? q - 1 : q;
+}
+
+// A box along an axis as `GridAxis.mapped` of fastload_kernels/grid.py has it.
+__device__ inline void map_axis(int& start, int& size, i64 drawn, i64 own, i64 up, i64 down) {
+  const i64 low_edge = 2 * (i64)start - drawn, high_edge = low_edge + 2 * (i64)size;
+  const i64 base = own * down;
+  i64 low = divided(low_edge * up + base + down, 2 * down);
+  i64 high = divided(high_edge * up + base + down, 2 * down);
+  if (high <= low) {
+    low = divided((low_edge + size) * up + base, 2 * down);
+    high = low + 1;
+  }
+  low = min(max(low, (i64)0), own - 1);
+  high = min(max(high, low + 1), own);
+  start = (int)low;
+  size = (int)(high - low);
+}
+
+// The parameters of a view, as far as the pixels obey them, with the box on their grid.
+__device__ inline Params obeyed(const Params* params, const Job& job, const Source& source) {
   Params p = *params;
+  if (job.drawn_height) {
+    map_axis(p.top, p.height, job.drawn_height, source.H, job.up_y, job.down_y);
+    map_axis(p.left, p.width, job.drawn_width, source.W, job.up_x, job.down_x);
+  }
   if (job.labels) {
     p.brightness = p.contrast = 1;
     p.sigma = 0;

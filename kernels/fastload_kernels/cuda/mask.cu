@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(256)
   const i64 n = blockIdx.x / (u32)blocks;
   const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
-  const Params p = params[n * V + job.column];
+  const Params p = obeyed(params + n * V + job.column, job, source);
   const int i = place.tile * blockDim.x + threadIdx.x;
   if (i >= job.height * job.width) return;
   const int row = i / job.width, column = i % job.width;

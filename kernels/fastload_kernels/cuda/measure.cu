@@ -93,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(256)
   while (j + 1 < job_count && jobs[j + 1].first_timestamp <= place) ++j;
   const Job& job = jobs[j];
   const i64 record = n * V + job.column;
-  const Params p = obeyed(params + record, job);
+  const Params p = obeyed(params + record, job, source);
   if (p.contrast == 1) return;
   double* const sums = (double*)memory;
   float* const row = (float*)(sums + blockDim.x);

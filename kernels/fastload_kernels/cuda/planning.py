@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
 from fastload_kernels.cuda.tiles import BLOCK, Bounds, Tile, choose
+from fastload_kernels.grid import Grid
 from fastload_kernels.view import View, geometry
 
 JOB = np.dtype(
     [("out", "<u8")]
+    + [(name, "<i8") for name in ("up_y", "down_y", "up_x", "down_x")]
     + [(name, "<i4") for name in ("column", "height", "width", "most_taps")]
     + [(name, "<i4") for name in ("timestamps", "first_timestamp", "rows", "columns")]
-    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span", "labels")],
+    + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span", "labels")]
+    + [(name, "<i4") for name in ("drawn_height", "drawn_width")],
     align=True,
 )
 """One view of a launch; the struct `Job` in job.cuh."""
@@ -49,6 +52,8 @@ class LaunchPlan:
     source: str
     output: str
     channels_last: bool
+    grid: Grid | None = None
+    """Of the source, where views are drawn on another."""
 
     def mean_bytes(self, samples: int) -> int:
         """Scratch that `render` wants for the band means; 0 where no view draws a contrast."""
@@ -72,6 +77,7 @@ def plan_views(
     channels_last: bool = False,
     memory: SharedMemory = SMALLEST,
     labels: bool = False,
+    grid: Grid | None = None,
 ) -> LaunchPlan:
     """Describe the launch that makes all `views` of a modality.
 
@@ -84,6 +90,7 @@ def plan_views(
         memory: of the device that will run it. The default fits every supported device; larger ones
             are faster with tiles for their own, see `SharedMemory.of`.
         labels: whether the pixels are, see `Scaling`.
+        grid: of the source, where parameters are those of views of another image.
 
     Raises:
         ValueError: where a dtype is not offered, a view is too large for shared memory, or a plane
@@ -96,17 +103,19 @@ def plan_views(
     T, C, H, W = shape
     item = 4 if output == "float32" else 2
     _check_planes(views, (H, W), source, C * item if channels_last else item)
-    bounds = tuple(Bounds.of(geometry(view) if labels else view, H, W) for view in views)
+    seen = [geometry(view) if labels else view for view in views]
+    bounds = tuple(Bounds.of(view, H, W, grid) for view in seen)
     tiles = [choose(bound, C * item if channels_last else 0, memory) for bound in bounds]
     jobs, blocks = _jobs(bounds, tiles, T)
     jobs["labels"] = labels
+    _set_grid(jobs, grid)
     timestamps, shared = (
         int(jobs["timestamps"].sum()),
         max((tile.shared for tile in tiles), default=0),
     )
     masks = _mask_jobs(jobs)
     plan = LaunchPlan(
-        bounds, shape, jobs, blocks, *masks, timestamps, shared, source, output, channels_last
+        bounds, shape, jobs, blocks, *masks, timestamps, shared, source, output, channels_last, grid
     )
     if plan.mean_bytes(1) and plan.measure_shared > memory.dynamic:
         raise ValueError(
@@ -142,6 +151,14 @@ def _jobs(
         job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
     jobs["first_timestamp"] = np.cumsum(jobs["timestamps"]) - jobs["timestamps"]
     return jobs, _number_blocks(jobs)
+
+
+def _set_grid(jobs: NDArray[np.void], grid: Grid | None) -> None:
+    """Say how boxes are mapped, if they are."""
+    if grid is not None:
+        jobs["drawn_height"], jobs["drawn_width"] = grid.rows.drawn, grid.columns.drawn
+        jobs["up_y"], jobs["down_y"] = grid.rows.up, grid.rows.down
+        jobs["up_x"], jobs["down_x"] = grid.columns.up, grid.columns.down
 
 
 def _mask_jobs(jobs: NDArray[np.void]) -> tuple[NDArray[np.void], int]:

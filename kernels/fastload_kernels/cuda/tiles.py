@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from fastload_kernels.cuda.shared_memory import STATIC, SharedMemory
+from fastload_kernels.grid import Grid
 from fastload_kernels.resample import TAPS, blur_radius
 from fastload_kernels.view import View, central_box
 
@@ -33,10 +34,14 @@ class Bounds:
     contrast: bool
 
     @classmethod
-    def of(cls, view: View, H: int, W: int) -> "Bounds":
-        """Bounds of what `fastload_kernels.draw` draws for `view`."""
+    def of(cls, view: View, H: int, W: int, grid: Grid | None = None) -> "Bounds":
+        """Bounds of what `fastload_kernels.draw` draws for `view`, on the grid of the source."""
         radius = blur_radius(view.sigma[1]) if view.blur else 0
-        return cls(view, _largest(view, H, W), radius, bool(view.jitter and view.contrast))
+        if grid is None:
+            crop = _largest(view, H, W)
+        else:
+            crop = grid.largest(_largest(view, grid.rows.drawn, grid.columns.drawn))
+        return cls(view, crop, radius, bool(view.jitter and view.contrast))
 
     @property
     def taps(self) -> int:

@@ -189,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   const Place place = placed(jobs, (int)job_count, (int)(blockIdx.x % (u32)blocks));
   const Job& job = *place.job;
   const i64 record = n * V + job.column;
-  const Params p = obeyed(params + record, job);
+  const Params p = obeyed(params + record, job, source);
   Arena arena = {memory};
   Tile tile(job, p, place.strip, place.tile, arena);
   tile.build((u32)W * sizeof(SOURCE), p.sigma, p.gray ? 1.0f / C : 1.0f);

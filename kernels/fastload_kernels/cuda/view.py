@@ -54,7 +54,8 @@ def pack(
             view asks for that timestamp; see `render` for those that a sample does not have.
         scaling: radiometry of the C bands; of labels if the plan is for them.
         nodata: pixel value that means nothing was seen, for the counts and masks.
-        params: ``[N, V]`` records of `VIEW_PARAMS`, where they were drawn on the host.
+        params: ``[N, V]`` records of `VIEW_PARAMS`, where they were drawn on the host; of the image
+            that they were drawn on, see `plan_views`.
         keep: uint8 ``[N, V, C]``, 0 for a dropped band, likewise.
         masks: for each view where its mask goes on the device, bool ``[N, h, w]`` or ``[N, T, h,
             w]``, see `fastload_kernels.reference.valid`; empty for none.
@@ -84,6 +85,7 @@ def pack(
     if params is not None:
         _expect("params", params, (N, V), VIEW_PARAMS)
         obeyed = without_colours(params) if scaling.labels else params
+        obeyed = obeyed if plan.grid is None else plan.grid.mapped(obeyed)
         for column, bounds in zip(obeyed.T, plan.bounds, strict=True):
             _within(column, bounds)
         tables["params"] = params
@@ -175,7 +177,8 @@ def render(
     last, count = str(int(plan.channels_last)), str(int(pointer(counts) != 0))
     written = (("OUTPUT", OUTPUTS[plan.output]), ("CHANNELS_LAST", last), ("COUNT", count))
     if "masks" in packed.at:
-        args = [at["masks"], V, plan.mask_blocks, at["planes"], at["params"], at["bands"], absent, *shape]
+        seen = [at[name] for name in ("planes", "params", "bands")]
+        args = [at["masks"], V, plan.mask_blocks, *seen, absent, *shape]
         device.launch("mask.cu", "mask", N * plan.mask_blocks, BLOCK, args, defines=read)
     args = [at["jobs"], V, plan.blocks, plan.timestamps, *tables, counts, absent, *shape]
     grid, shared = N * plan.blocks, plan.shared

@@ -33,21 +33,24 @@ TIMESTAMPS = {
 }
 
 
-def params_on(place, views, seed, epoch, ids, source):
+def params_on(place, views, seed, epoch, ids, source, dates=None):
     shape = (len(ids), len(views))
     timestamps, height, width = source
-    table = place.upload(rules(views, height, width, timestamps))
+    fewest = timestamps if dates is None else int(dates.min())
+    table = place.upload(rules(views, height, width, fewest))
     # Filled with ones, so that a record that is not written shows.
     out = place.upload(np.full(shape[0] * shape[1] * VIEW_PARAMS.itemsize, 0xFF, np.uint8))
-    draw_on(place.device, table, shape, seed, epoch, place.upload(ids), source, out)
+    some = 0 if dates is None else place.upload(dates)
+    draw_on(place.device, table, shape, seed, epoch, place.upload(ids), source, out, some)
     return place.download(out, VIEW_PARAMS).reshape(shape)
 
 
-def assert_drawn_alike(place, views, seed=0, epoch=0, ids=None, source=(T, H, W)):
+def assert_drawn_alike(place, views, seed=0, epoch=0, ids=None, source=(T, H, W), dates=None):
     ids = np.arange(N) if ids is None else ids
     timestamps, height, width = source
-    got = params_on(place, views, seed, epoch, ids, source)
-    expected = draw(views, seed, epoch, ids, height, width, timestamps)
+    got = params_on(place, views, seed, epoch, ids, source, dates)
+    among = timestamps if dates is None else dates
+    expected = draw(views, seed, epoch, ids, height, width, among)
     for name in VIEW_PARAMS.names:
         # By their bits, so that NaN equals NaN.
         bits = f"u{VIEW_PARAMS[name].itemsize}"
@@ -66,6 +69,13 @@ def test_every_crop(place, crop, size):
 def test_every_timestamp_policy(place, policy, timestamps):
     views = [View(size=8, timestamp=t) for t in TIMESTAMPS[policy]]
     assert_drawn_alike(place, views, source=(timestamps, H, W))
+
+
+@pytest.mark.parametrize("policy", TIMESTAMPS)
+def test_every_timestamp_policy_among_a_samples_own_dates(place, policy):
+    views = [View(size=8, timestamp=t) for t in TIMESTAMPS[policy]]
+    dates = np.random.default_rng(1).integers(4, 8, N).astype(np.int32)
+    assert_drawn_alike(place, views, source=(7, H, W), dates=dates)
 
 
 def test_every_option_for_any_seed_epoch_and_sample(place):
