@@ -37,9 +37,10 @@ class GeoTIFFs(RasterDataset):
     """Folders of co-registered GeoTIFFs, map-style.
 
     A sample's timestamps are its files by date; samples with fewer than others say so (`present` in
-    a batch). All files of a modality must agree in size, dtype and number of bands. What lies where
-    is listed once and kept beside the files, see `fastload.datasets.open_scenes`; noticed are files
-    and folders that come or go at the top of each modality.
+    a batch). All files of a modality must agree in size, dtype and number of bands. Modalities of
+    other sizes share a view's crop: they cover the same ground, or what their files say in metres.
+    What lies where is listed once and kept beside the files, see `fastload.datasets.open_scenes`;
+    noticed are files and folders that come or go at the top of each modality.
 
     Args:
         root: folder of files or of modalities, ``~`` being the user's home; or its URL or store.
@@ -105,7 +106,9 @@ class GeoTIFFs(RasterDataset):
                 name, folder, scenes, scenes.files or ("",), known, asked[name], resampling
             )
         joined = join_sources(sources, missing, None, columns)
-        super().__init__(joined.sources, recipe, own, seed, joined.rows, extras=joined.extras)
+        super().__init__(
+            joined.sources, recipe, own, seed, joined.rows, joined.extras, same_ground=True
+        )
 
     @classmethod
     def looks_right(cls, root: Store) -> bool:
