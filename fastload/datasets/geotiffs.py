@@ -185,7 +185,7 @@ def _scenes(
         DataError: where a key has several files, but the pattern no date to tell them apart.
     """
     tops = [name for name in store.filenames() if name.endswith(SUFFIXES)]
-    if how.descends:
+    if how.depth:
         tops += [f"{name}/" for name in store.folders() if not name.startswith(".")]
     settings = {"layout": "pattern", "text": how.text, "date": how.date, "coordinates": coordinates}
     look, place_by = partial(_look, how), "" if coordinates else None
@@ -203,7 +203,7 @@ def _scenes(
 
 def _look(how: Names, store: Store, tops: Sequence[str]) -> Found:
     scenes, odd, bands = set[Scene](), list[str](), set[str]()
-    for path in (path for top in tops for path in _paths(store, top)):
+    for path in (path for top in tops for path in _paths(store, top, how.depth)):
         found = how.named(path)
         if found is None:
             odd += [path] if path.endswith(SUFFIXES) else []
@@ -213,8 +213,13 @@ def _look(how: Names, store: Store, tops: Sequence[str]) -> Found:
     return Found(list(scenes), odd, sorted(bands, key=in_order))
 
 
-def _paths(store: Store, top: str) -> list[str]:
-    """The files below a folder, whose name ends with a slash, or the file itself."""
+def _paths(store: Store, top: str, depth: int) -> list[str]:
+    """The files so many folders deep at most: below a folder, whose name ends with a slash, or the
+    file itself."""
     if not top.endswith("/"):
         return [top]
-    return [f"{top}{path}" for path in store.below(top[:-1]).walk()]
+    if not depth:
+        return []
+    folder = store.below(top[:-1])
+    inside = [*folder.filenames(), *(f"{name}/" for name in folder.folders())]
+    return [path for name in inside for path in _paths(store, top + name, depth - 1)]

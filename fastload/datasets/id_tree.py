@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastload.bands import plain
 from fastload.datasets.known import MOST
 from fastload.datasets.open_scenes import Found, open_scenes
+from fastload.datasets.pattern import is_text
 from fastload.datasets.scenes import BAND, Scene, Scenes
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
@@ -69,7 +70,7 @@ def _look(scene: str, store: Store, names: Sequence[str]) -> Found:
         for name in store.below(key).folders():
             if name.startswith("."):
                 continue
-            time = time_of(scene, name)
+            time = time_of(scene, name) if is_text(name) else None
             if time is None:
                 odd.append(f"{key}/{name}")
             else:

@@ -72,7 +72,7 @@ def open_scenes(
     Raises:
         DataError: where there is no scene at all.
     """
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
     origin = json.loads(json.dumps({"version": _VERSION, "names": digest, "place_by": place_by,
                                     **settings}))  # fmt: skip
     places = Places(store, _file(settings), scenes_file.save, scenes_file.load)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 from fastload.datasets.scenes import BAND
 from fastload.storage.dates import NO_TIME
@@ -18,6 +18,7 @@ _DIRECTIVES = {
 """What each part of a date's format stands for, of those of `datetime.strptime`."""
 _DATE = r"\d{4}-?\d{2}-?\d{2}(?:[T_-]?\d{2}[:-]?\d{2}[:-]?\d{2})?"
 _DAY, _SECOND = "%Y%m%d", "%Y%m%d%H%M%S"
+_DEEPEST = 8
 _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}|(\*\*/|\*|\?)")
 _WILD = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
 
@@ -45,10 +46,12 @@ class Names:
     Attributes:
         text: a regular expression, which a file's whole path must match, with groups of `NAMES`.
         date: how dates are written, as `datetime.strptime` has it; "" for ISO 8601.
+        any_depth: whether the pattern does not say how many folders deep files lie.
     """
 
     text: str
     date: str = ""
+    any_depth: bool = False
 
     @cached_property
     def _compiled(self) -> "re.Pattern[str]":
@@ -65,14 +68,16 @@ class Names:
         return "date" in self._compiled.groupindex
 
     @property
-    def descends(self) -> bool:
-        """Whether files lie in folders."""
-        return "/" in self.text.replace("[^/]", "")
+    def depth(self) -> int:
+        """How many folders deep files may lie; no more are looked into, so that links that form a
+        loop end somewhere."""
+        plain = self.text.replace("[^/]", "")
+        return _DEEPEST if self.any_depth else plain.count("/")
 
     def named(self, path: str) -> Named | None:
         """What the path of a file says; None where it does not fit."""
         found = self._compiled.fullmatch(path)
-        if found is None or BAND in path:
+        if found is None or BAND in path or not is_text(path):
             return None
         parts = found.groupdict()
         key, band, date = (parts.get(name) or "" for name in ("key", "band", "date"))
@@ -88,12 +93,8 @@ class Names:
             path = path[:start] + BAND + path[end:]
         return path
 
-    def __getstate__(self) -> tuple[str, str]:
-        return self.text, self.date
-
-    def __setstate__(self, state: tuple[str, str]) -> None:
-        object.__setattr__(self, "text", state[0])
-        object.__setattr__(self, "date", state[1])
+    def __reduce__(self) -> Any:
+        return Names, (self.text, self.date, self.any_depth)
 
 
 def names(pattern: Pattern) -> Names:
@@ -110,7 +111,7 @@ def names(pattern: Pattern) -> Names:
         ValueError: says what is wrong with it.
     """
     if isinstance(pattern, re.Pattern):
-        return _checked(Names(pattern.pattern), pattern.pattern)
+        return _checked(Names(pattern.pattern, any_depth=True), pattern.pattern)
     if not isinstance(pattern, str) or not pattern:
         raise ValueError(f"pattern must be text or a compiled regular expression, got {pattern!r}")
     text, date, at, seen = "", "", 0, dict[str, int]()
@@ -129,7 +130,8 @@ def names(pattern: Pattern) -> Names:
             continue
         date = form or date
         text += f"(?P<{name}>{_expression(pattern, name, form)})"
-    return _checked(Names(text + re.escape(pattern[at:]), date), pattern)
+    found = Names(text + re.escape(pattern[at:]), date, "**/" in pattern)
+    return _checked(found, pattern)
 
 
 def _fields() -> str:
@@ -172,6 +174,15 @@ def _time(date: str, form: str) -> int | None:
     except ValueError:
         return None
     return round(found.timestamp()) * 10**9
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is text, which bytes on disk need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def in_order(text: str) -> list[tuple[int, int, str]]:

@@ -411,12 +411,14 @@ def _whole(path: str) -> Content:
     """All of a file, also of one that grows."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        parts = [os.read(fd, os.fstat(fd).st_size + 1)]
-        while parts[-1]:
-            parts.append(os.read(fd, _BLOCK))
+        size = os.fstat(fd).st_size
+        parts = [os.read(fd, size + 1)]
+        if len(parts[0]) != size:
+            while parts[-1]:
+                parts.append(os.read(fd, _BLOCK))
     finally:
         os.close(fd)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 if hasattr(os, "preadv"):

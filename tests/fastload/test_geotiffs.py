@@ -1,7 +1,9 @@
 """Folders of GeoTIFFs, by a pattern of their names."""
 
+import os
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,45 @@ def test_folders_without_tifs_are_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected \*\.tif, or folders of them, found"):
         geotiffs(root)
     assert not GeoTIFFs.looks_right(fastload.storage.at.at(root))
+
+
+class Pickling(ThreadPoolExecutor):
+    """Sends jobs and results as another process would get them."""
+
+    def submit(self, job: Any, /, *args: Any, **kwargs: Any) -> Any:
+        sent = pickle.dumps((job, args))
+
+        def work() -> Any:
+            function, own = pickle.loads(sent)
+            return pickle.loads(pickle.dumps(function(*own)))
+
+        return super().submit(work)
+
+
+def test_other_processes_list_the_files(tmp_path: Path) -> None:
+    for key in range(130):
+        tif(tmp_path / f"{key:03d}" / "20200101.tif", noise(key, (1, 2, 2)))
+    with Pickling(2) as pool:
+        ds = geotiffs(tmp_path, "x", "{key}/{date}.tif", executor=pool)
+    assert list(ds.keys) == [f"{key:03d}" for key in range(130)]
+    assert not np.isnan(ds.lon).any()
+    assert (ds.read("x", 129) == noise(129, (1, 2, 2))).all()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{key}/{date}.tif", re.compile("(?P<key>a)/(?P<date>\\d+).tif")]
+)
+def test_links_in_a_loop_and_names_that_are_no_text(tmp_path: Path, pattern: Pattern) -> None:
+    tif(tmp_path / "a" / "20200101.tif", noise("a", (1, 4, 4)))
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "a" / "20200102") + b"\xff.tif"))
+    try:
+        odd.write_bytes(b"x")
+    except OSError:
+        pytest.skip("file names must be text here")
+    with pytest.warns(UserWarning, match="names are no scenes and passed over"):
+        ds = geotiffs(tmp_path, "x", pattern)
+    assert ds.all_times.tolist() == [[day("2020-01-01")]]
 
 
 # --- real files ---
