@@ -1,5 +1,9 @@
-"""Made trees of GeoTIFF files, as SSL4EO-S12 v1.0 and SeCo lie on disk."""
+"""Made trees of GeoTIFF files, as SSL4EO-S12 v1.0 and SeCo lie on disk.
 
+`python -m benchmarks.archives.trees v10 ROOT` writes some samples at true sizes.
+"""
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,3 +134,22 @@ def _bands(
         pixels = make(f"{place.parent.name}{place.name}{band}", (n, n), dtype)
         at = (13.0 + 0.1 * number, 48.0)
         tif(place / f"{band}.tif", pixels, LATLON, (), 10 * times * METRE_DEG, at, **options)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("layout", choices=("v10", "seco"))
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--ids", type=int, default=32)
+    parser.add_argument("--folders", nargs="+", default=["s2c"], choices=list(BANDS))
+    given = parser.parse_args()
+    ids = range(given.ids)
+    if given.layout == "v10":
+        v10(given.root, ids, given.folders)
+    else:
+        seco(given.root, ids)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastload.bands import plain
 from fastload.datasets.known import MOST
 from fastload.datasets.open_scenes import Found, open_scenes
+from fastload.datasets.pattern import is_text
 from fastload.datasets.scenes import BAND, Scene, Scenes
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
@@ -67,12 +68,14 @@ def _look(scene: str, store: Store, names: Sequence[str]) -> Found:
             continue
         scenes.append(Scene(key, NO_TIME, ""))
         for name in store.below(key).folders():
-            time = time_of(scene, name)
+            if name.startswith("."):
+                continue
+            time = time_of(scene, name) if is_text(name) else None
             if time is None:
                 odd.append(f"{key}/{name}")
             else:
                 scenes.append(Scene(key, time, f"{key}/{name}/{BAND}{_TIF}"))
-    return scenes, odd
+    return Found(scenes, odd)
 
 
 def time_of(scene: str, name: str) -> int | None:

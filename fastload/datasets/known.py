@@ -17,6 +17,7 @@ LAYOUTS = {
     "ssl4eo_s12": "fastload.datasets.ssl4eo_s12:SSL4EOS12",
     "ssl4eo_v10": "fastload.datasets.ssl4eo_v10:SSL4EOS12V10",
     "seco": "fastload.datasets.seco:SeCo",
+    "geotiffs": "fastload.datasets.geotiffs:GeoTIFFs",
 }
 """By name, as ``module:class``, the most particular first. A class has `looks_right`, which says
 whether its layout lies at a store: by names alone, of few folders, without reading a file."""

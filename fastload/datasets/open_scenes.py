@@ -8,12 +8,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm.auto import tqdm
 
 from fastload.datasets import scenes_file
-from fastload.datasets.scenes import BAND, Scene, Scenes, table
+from fastload.datasets.pattern import in_order
+from fastload.datasets.scenes import BAND, KEPT, Scene, Scenes, table
 from fastload.storage.errors import DataError, MachineError
 from fastload.storage.formats.geotiff import Head, centres, head, rasterio
 from fastload.storage.index_place import Places
@@ -25,8 +26,17 @@ _AT_ONCE = 128
 """Names that one job looks at."""
 _THREADS = 16
 """They wait for storage more than they work."""
-Found = tuple[list[Scene], list[str]]
-"""Scenes, and names of what was passed over."""
+
+
+class Found(NamedTuple):
+    """Scenes, the names of what was passed over, and what stands for `BAND` in the scenes' paths,
+    as far as that was seen."""
+
+    scenes: list[Scene]
+    odd: list[str]
+    files: Sequence[str] = ()
+
+
 Look = Callable[[Store, Sequence[str]], Found]
 """What a layout gives: the scenes of some names in a store; it pickles."""
 R = TypeVar("R")
@@ -56,12 +66,13 @@ def open_scenes(
         executor: looks, anything in the manner of `concurrent.futures`; threads if None.
         progress: show a bar.
         place_by: the file's own part (see `scenes.BAND`) of the one whose header says where a
-            sample lies, of its first scene; None: that is not looked up.
+            sample lies, of its first scene; "": the first one that is found; None: no header is
+            read.
 
     Raises:
         DataError: where there is no scene at all.
     """
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
     origin = json.loads(json.dumps({"version": _VERSION, "names": digest, "place_by": place_by,
                                     **settings}))  # fmt: skip
     places = Places(store, _file(settings), scenes_file.save, scenes_file.load)
@@ -77,7 +88,7 @@ def open_scenes(
 def _file(settings: Mapping[str, Any]) -> str:
     """Tables by other settings lie beside each other."""
     text = json.dumps(settings, sort_keys=True)
-    return f"fastload.scenes-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return KEPT.replace("*", hashlib.sha256(text.encode()).hexdigest()[:8])
 
 
 def _sound(path: Path, places: Places, origin: Mapping[str, Any]) -> Scenes | None:
@@ -105,16 +116,24 @@ def _make(
     pool = ThreadPoolExecutor(_THREADS) if executor is None else executor
     try:
         parts = _each(pool, partial(look, store), names, f"listing {store.place}", progress)
-        scenes = table((s for p in parts for s in p[0]), origin, [o for p in parts for o in p[1]])
+        files = sorted({f for p in parts for f in p.files}, key=in_order)
+        odd = [name for p in parts for name in p.odd]
+        scenes = table((s for p in parts for s in p.scenes), origin, odd, files)
         if not scenes.path.size:
             raise DataError(store.place, "", -1, f"no scene in {len(names)} names, {_some(names)}")
-        if scenes.odd:
-            odd = f"{len(scenes.odd)} names are no scenes and passed over, {_some(scenes.odd)}"
-            warnings.warn(f"{store.place}: {odd}", stacklevel=5)
+        if odd:
+            said = f"{len(odd)} names are no scenes and passed over, {_some(odd)}"
+            warnings.warn(f"{store.place}: {said}", stacklevel=5)
         if place_by is None:
             return scenes
-        files = [p.decode().replace(BAND, place_by) for p in scenes.path[:, 0].tolist()]
-        heads = _each(pool, partial(_heads, store), files, f"locating {store.place}", progress)
+        own = place_by or (files[0] if files else "")
+        heads = _each(
+            pool,
+            partial(_heads, store),
+            [path.decode().replace(BAND, own) for path in scenes.path[:, 0].tolist()],
+            f"locating {store.place}",
+            progress,
+        )
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
@@ -131,9 +150,8 @@ def _each(
 ) -> list[R]:
     """What a job makes of the names, some at once."""
     parts = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
-    bar: Iterable[R] = tqdm(
-        pool.map(job, parts), what, len(parts), disable=not progress, leave=False
-    )
+    shown = progress and len(parts) > 1
+    bar: Iterable[R] = tqdm(pool.map(job, parts), what, len(parts), disable=not shown, leave=False)
     return list(bar)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastload.bands import names_of, pick
 from fastload.datasets.resample import RULES, Resampling, resample
-from fastload.datasets.scenes import BAND, Scenes
+from fastload.datasets.scenes import BAND, KEPT, Scenes
 from fastload.datasets.source import Columns, Modality, Source
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
@@ -36,7 +36,8 @@ class RasterSource(Source):
     Only the files of the wanted dates and bands are read, each in one piece, and of a file with
     more bands only those are decoded. All scenes must look like the first: a file of another size,
     dtype or number of bands is an error that names it. A sample may have fewer dates than T; those
-    that it has not are filled with the no-data value, or 0.
+    that it has not are filled with the no-data value, or 0. GeoTIFF keeps no checksum of pixels:
+    what is cut short or cannot be decoded is found, a changed byte may not be.
 
     Args:
         name: of the modality.
@@ -172,7 +173,7 @@ class RasterSource(Source):
 
     def _read_file(self, name: str, wanted: Wanted, planes: NDArray[Any], stages: Stages) -> None:
         start = perf_counter()
-        content = self.store.content(name)
+        content = self._content(name)
         read = perf_counter()
         path, like = self.store.path(name), self.heads[wanted.file]
         in_order = wanted.bands == list(range(like.bands))
@@ -183,3 +184,12 @@ class RasterSource(Source):
         stages.decode += perf_counter() - read
         stages.bytes_in += len(content)
         stages.bytes_out += sum(planes[place].nbytes for place in wanted.shown)
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return self.store.content(name)
+        except DataError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            reason = f"{error.reason}; was the tree changed? Then remove {KEPT}, which lists it"
+            raise DataError(error.shard, "", error.offset, reason) from error

@@ -36,7 +36,7 @@ def resample(image: NDArray[Any], out: NDArray[Any], rule: Resampling) -> None:
         out[...] = image
     elif rule == "nearest":
         rows, columns = (_nearest(n, m) for n, m in zip(image.shape, out.shape, strict=True))
-        out[...] = image[rows[:, None], columns]
+        np.take(image[rows], columns, 1, out, "clip")
     else:
         rows_, columns_ = (_line(n, m) for n, m in zip(image.shape, out.shape, strict=True))
         found = np.empty(out.shape)

@@ -13,6 +13,9 @@ from fastload.storage.dates import NO_TIME
 BAND = "*"
 """What stands in a scene's path for its file's own part, such as a band's name."""
 
+KEPT = "fastload.scenes-*"
+"""How the files are called that keep tables."""
+
 
 class Scene(NamedTuple):
     """A sample on one date.
@@ -40,6 +43,7 @@ class Scenes:
         path: bytes ``[N, T]``, see `Scene`; nothing as padding.
         origin: what it was made of and by which settings; another one makes it stale.
         odd: names of things that were passed over.
+        files: what stands for `BAND` in paths, as far as listing told it.
     """
 
     key: NDArray[np.bytes_]
@@ -49,6 +53,7 @@ class Scenes:
     path: NDArray[np.bytes_]
     origin: Mapping[str, Any]
     odd: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.key)
@@ -67,7 +72,12 @@ class Scenes:
         )  # fmt: skip
 
 
-def table(scenes: Iterable[Scene], origin: Mapping[str, Any], odd: Sequence[str] = ()) -> Scenes:
+def table(
+    scenes: Iterable[Scene],
+    origin: Mapping[str, Any],
+    odd: Sequence[str] = (),
+    files: Sequence[str] = (),
+) -> Scenes:
     """The table of scenes in any order; places are unknown yet."""
     ordered = sorted(scenes)
     samples = {key: [s for s in some if s.path] for key, some in groupby(ordered, lambda s: s.key)}
@@ -79,4 +89,4 @@ def table(scenes: Iterable[Scene], origin: Mapping[str, Any], odd: Sequence[str]
         path[i, : len(some)] = [s.path.encode() for s in some]
     key = np.array([key.encode() for key in samples] or [], np.bytes_)
     nowhere = np.full(N, np.nan)
-    return Scenes(key, nowhere, nowhere.copy(), time, path, dict(origin), tuple(odd))
+    return Scenes(key, nowhere, nowhere.copy(), time, path, dict(origin), tuple(odd), tuple(files))

@@ -23,7 +23,7 @@ def save(scenes: Scenes, path: Path) -> None:
     Raises:
         OSError: where it cannot be written; nothing is left behind then.
     """
-    text = json.dumps({"origin": scenes.origin, "odd": scenes.odd}).encode()
+    text = json.dumps({"origin": scenes.origin, "odd": scenes.odd, "files": scenes.files}).encode()
     arrays = {name: getattr(scenes, name) for name in _KINDS if name != "text"}
     temporary = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -52,8 +52,8 @@ def load(path: Path, trusted: Collection[int] | None = None) -> Scenes:
             with np.load(file, allow_pickle=False) as found:
                 arrays = {name: found[name] for name in _KINDS}
             text = json.loads(arrays.pop("text").tobytes())
-            odd = tuple(str(name) for name in text["odd"])
-            scenes = Scenes(**arrays, origin=dict(text["origin"]), odd=odd)
+            odd, files = (tuple(map(str, text[name])) for name in ("odd", "files"))
+            scenes = Scenes(**arrays, origin=dict(text["origin"]), odd=odd, files=files)
             _check(arrays)
         except (LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"it makes no sense ({error})") from error

@@ -275,9 +275,10 @@ class Local(Store):
         return _digest(str(self._folder.resolve()))
 
     def owners(self) -> set[int]:
-        """See `Store.owners`."""
+        """See `Store.owners`; where there are no tars, whose the folder is."""
         with os.scandir(self._folder) as entries:
             found = {e.stat().st_uid for e in entries if e.name.endswith(".tar")}
+        found = found or {self._folder.stat().st_uid}
         return found if len(found) == 1 else set()
 
     def list(self, suffix: str = "") -> dict[str, Stat]:
@@ -415,12 +416,14 @@ def _whole(path: str) -> Content:
     """All of a file, also of one that grows."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        parts = [os.read(fd, os.fstat(fd).st_size + 1)]
-        while parts[-1]:
-            parts.append(os.read(fd, _BLOCK))
+        size = os.fstat(fd).st_size
+        parts = [os.read(fd, size + 1)]
+        if len(parts[0]) != size:
+            while parts[-1]:
+                parts.append(os.read(fd, _BLOCK))
     finally:
         os.close(fd)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 if hasattr(os, "preadv"):

@@ -257,6 +257,7 @@ SUITES = {
     "ssl4eo_zarr",
     "ssl4eo_v10",
     "seco",
+    "geotiffs",
     "copernicus",
     "terramesh",
     "eurosat",

@@ -12,6 +12,7 @@ import rasterio
 
 from benchmarks.archives import trees
 from fastload.datasets.base import Dataset
+from fastload.datasets.geotiffs import GeoTIFFs
 from fastload.datasets.seco import SeCo
 from fastload.datasets.source import Source
 from fastload.datasets.ssl4eo_v10 import SSL4EOS12V10
@@ -99,3 +100,35 @@ class TestSeCo(TestV10):
 
     def open(self, root: Path) -> Source:
         return SeCo(root, resampling="nearest", progress=False).sources["S2L2A"]
+
+
+class TestGeoTIFFs(SourceTests):
+    """One deflated file a date, of which some bands are shown, in another order."""
+
+    shown = (4, 0, 2)
+
+    def values(self, key: str, date: str) -> Pixels:
+        return trees.noise(f"{key} {date}", (5, 20, 12), np.int16)
+
+    def write(self, root: Path) -> Path:
+        for key in ("a", "b", "c"):
+            for date in trees.DAYS[:3]:
+                path, pixels = root / f"{key}_{date}.tif", self.values(key, date)
+                trees.tif(path, pixels, compress="deflate", predictor=2, interleave="pixel")
+        return root
+
+    def open(self, root: Path) -> Source:
+        bands = [f"B{band + 1}" for band in self.shown]
+        ds = GeoTIFFs(root, "x", "{key}_{date}.tif", bands=bands, progress=False)
+        return ds.sources["x"]
+
+    def make(self, tmp_path: Path) -> tuple[Source, Pixels]:
+        pixels = [[self.values(k, d)[list(self.shown)] for d in trees.DAYS[:3]] for k in "abc"]
+        return self.open(self.write(tmp_path)), np.stack([np.stack(some) for some in pixels])
+
+    def damaged(self, tmp_path: Path) -> Damaged:
+        """A file that was cut short."""
+        source = self.open(self.write(tmp_path))
+        path = tmp_path / f"b_{trees.DAYS[1]}.tif"
+        path.write_bytes(path.read_bytes()[:-500])
+        return Damaged(source, 1, 1)

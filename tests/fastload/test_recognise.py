@@ -208,6 +208,9 @@ def test_c6_urls_of_other_kinds_are_refused(url: str | Path, words: str) -> None
     assert words in refusal(url, split="val")
 
 
+SCENE = "20200330T052649_20200330T053037_T44RKT"
+
+
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
@@ -215,16 +218,25 @@ def test_c6_urls_of_other_kinds_are_refused(url: str | Path, words: str) -> None
         ("train/S2L1C/ssl4eos12_shard_000001.tar.gz", "unpack them"),
         ("train/S2L1C/part1/ssl4eos12_shard_000001.tar", "part1: move or link them"),
         ("train/S2L1C/data.parquet", "Major TOM"),
-        ("s2a/0000000/20200330T052649_20200330T053037_T44RKT/B1.tif", "SSL4EO-S12 v1.0"),
-        ("deep/s2a/0000000/20200330T052649_20200330T053037_T44RKT/B1.tif", "SSL4EO-S12 v1.0"),
-        ("seco_100k/000000/20190101T000000/B2.tif", "SeCo"),
+        (
+            f"s2a/0000000/{SCENE}/B1.tif",
+            "looks like SSL4EO-S12 v1.0 (GeoTIFF tree): fastload.open(",
+        ),
+        (f"deep/s2a/0000000/{SCENE}/B1.tif", "deep looks like SSL4EO-S12 v1.0 (GeoTIFF tree)"),
+        (f"s1/0000000/S1A_IW_GRDH_1SDV_{SCENE}/VV.tif", "looks like SSL4EO-S12 v1.0"),
+        (
+            "seco_100k/000000/20190101T000000/B2.tif",
+            "looks like SeCo (Seasonal Contrast): fastload.",
+        ),
+        ("a.tif", "looks like Folders of co-registered GeoTIFFs: fastload.open("),
+        ("S2L1C/a.tif", "looks like Folders of co-registered GeoTIFFs: fastload.open("),
         ("Core-S2L1C/images/part_00001.parquet", "Major TOM"),
         ("BigEarthNet-S2/S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP/x/B02.tif", "BigEarthNet"),
     ],
 )
 def test_c6_other_layouts_are_named(tmp_path: Path, tree: str, words: str) -> None:
     path = tmp_path / tree
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
     assert words in refusal(tmp_path)
 

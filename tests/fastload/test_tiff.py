@@ -1,5 +1,6 @@
 """TIFF files read without GDAL are as GDAL reads them, or are left to it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+import fastload
 from benchmarks.archives.trees import noise, tif
 from fastload.storage.errors import DataError
 from fastload.storage.formats.geotiff import decode, head
@@ -88,6 +90,15 @@ def test_damage_is_an_error_or_the_pixels_of_gdal(tmp_path: Path, options: Any) 
             continue
         assert same(found, theirs)
     assert refused > 8
+
+
+def test_without_rasterio_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tif(tmp_path / "a.tif", noise("a", (1, 8, 8)))
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ImportError, match=r"need rasterio: pip install 'fastload-eo\[rasters\]'"):
+        fastload.open(tmp_path, progress=False)
 
 
 def test_what_is_no_tiff_is_an_error() -> None:
