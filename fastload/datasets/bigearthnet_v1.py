@@ -75,7 +75,7 @@ def _look(_: Store, names: Sequence[str]) -> Found:
         for name, time in dates.items()
         if time != NO_TIME
     ]
-    return scenes, [name for name, time in dates.items() if time == NO_TIME]
+    return Found(scenes, [name for name, time in dates.items() if time == NO_TIME])
 
 
 def _patches(root: Store, modality: str, options: Options) -> _Patches:

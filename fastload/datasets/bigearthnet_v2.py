@@ -69,7 +69,7 @@ def _look(store: Store, names: Sequence[str]) -> Found:
                 odd.append(f"{tile}/{patch}")
             else:
                 scenes.append(Scene(patch, time, f"{tile}/{patch}/{patch}_{BAND}.tif"))
-    return scenes, odd
+    return Found(scenes, odd)
 
 
 def _table(root: Store, files: Sequence[str]) -> dict[str, list[Any]]:

@@ -251,7 +251,7 @@ def _rasters(
 
 def _scenes(_: Store, names: Sequence[str]) -> Found:
     """See `open_scenes.Look`: each file is a sample."""
-    return [Scene(_stem(name), NO_TIME, name) for name in names], []
+    return Found([Scene(_stem(name), NO_TIME, name) for name in names], [])
 
 
 def _split_file(root: Store, split: str, file: str | None) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastload.storage.checksum import crc32
 from fastload.storage.errors import DataError
-from fastload.storage.formats.codecs import inflate
+from fastload.storage.formats.streams import inflate
 from fastload.storage.formats.zip import DEFLATED
 from fastload.storage.index_file import Index, load
 from fastload.storage.index_place import FILE

@@ -92,7 +92,7 @@ def open_index(
             return index
         if say:
             say(f"indexing {len(todo)} of {len(tars)} shards in {store.place}")
-        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner or scan)
+        found = _update(index, store, tars, todo, places, executor, progress, bad, scanner)
         return found if found is index else places.keep(found)
 
 
