@@ -86,7 +86,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--layout", choices=list(LAYOUTS), help="of the data; default: what lies there tells"
     )
-    p.add_argument("--split", help="folder below the root; default: train")
+    p.add_argument("--split", help="of the data, where it has splits; default: the layout's")
+    p.add_argument(
+        "--data-options",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="further arguments of the layout's class, see fastload/datasets",
+    )
     p.add_argument("--modality", nargs="+", metavar="NAME", help="one or more; default: S2L1C")
     p.add_argument(
         "--bands",

@@ -32,7 +32,10 @@ class Config:
     """Where the dataset lies, a folder or URL; None for made scenes."""
     layout: str | None
     """A name of `fastload.datasets.LAYOUTS`; None: what lies there tells."""
-    split: str
+    split: str | None
+    """None: the one that the layout opens by itself."""
+    data_options: dict[str, Any]
+    """Further arguments of the layout's class."""
     statistics: str | None
     """By name, or a JSON file; None: as the layout has them."""
     modality: list[str]
@@ -94,7 +97,8 @@ ON_ERROR = ("raise", "replace")
 LOADERS = ("dali", "threads", "torch")
 SEASONS = ("independent", "same", "distinct", "all")
 CONTINUED = (
-    *("method", "options", "data", "layout", "split", "statistics", "modality", "bands", "missing"),
+    *("method", "options", "data", "layout", "split", "data_options", "statistics"),
+    *("modality", "bands", "missing"),
     *("fusion", "seasons", "on_error"),
     *("arch", "image_size", "accumulate", "epochs", "steps", "precision", "seed", "lr"),
     *("checkpointing", "init"),
@@ -118,6 +122,8 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     """
     said = dict(given)
     words = presets.assignments(said.pop("set", []))
+    if "data_options" in said:
+        said["data_options"] = presets.assignments(said["data_options"], "--data-options")
     if "bands" in said:
         said["bands"] = presets.bands(said["bands"])
     file = _file(said.pop("config", None), world)
@@ -183,7 +189,8 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "options": {},
         "data": None,
         "layout": None,
-        "split": "train",
+        "split": None,
+        "data_options": {},
         "statistics": None,
         "modality": ["S2L1C"],
         "fusion": "early",

@@ -1,7 +1,6 @@
 """The loaders that a run can use. All give the same batches in the same order."""
 
 import dataclasses
-import inspect
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 import fastload
 from fastload.datasets.known import layout, recognised
+from fastload.datasets.opening import open_as
 from fastload.recipe import Recipe
 from fastload.storage.at import at
 from fastload_kernels import Scaling
@@ -202,21 +202,15 @@ def make(
 def _opened(config: Config, recipe: Recipe, world: World) -> fastload.Dataset:
     root = at(config.data or made_scenes(config, world))
     name = config.layout or recognised(root) or "ssl4eo_s12"  # which says what lies there instead
-    known = inspect.signature(layout(name)).parameters
-    options: dict[str, Any] = {"recipe": recipe, "seed": config.seed}
-    defaults = {"split": "train", "modalities": ["S2L1C"], "statistics": None, "bands": None}
-    for option, default in {**defaults, "missing": "error", "progress": True}.items():
-        setting = _SETTING.get(option, option)
-        given = getattr(config, setting, world.first)
-        if option not in known and option != "progress" and given != default:
-            raise SetupError(f"--{setting}: the layout {name} has no such option")
-        if option in known and given is not None:
-            options[option] = given
-    return fastload.open(root, layout_name=name, **options)
-
-
-_SETTING = {"modalities": "modality"}
-"""What an argument of a layout is called here, where that is another name."""
+    given = {n: getattr(config, n) for n in ("split", "statistics", "bands")}
+    asked = {n: value for n, value in given.items() if value is not None} | config.data_options
+    if config.missing != "error":
+        asked["missing"] = config.missing
+    offered = {"recipe": recipe, "seed": config.seed, "progress": world.first}
+    dataset = open_as(layout(name), root, asked, {**offered, "modalities": config.modality})
+    if unknown := [n for n in config.modality if n not in dataset.modalities]:
+        raise SetupError(f"--modality {unknown[0]}: the data have {', '.join(dataset.modalities)}")
+    return dataset
 
 
 def _loader(

@@ -166,5 +166,5 @@ class Probe:
 def probe(config: Config, dataset: fastload.Dataset) -> Probe | None:
     """The probe of a run; None where its data come without labels."""
     root = Path(config.data) if config.data else made.folder_of(config.modality)
-    path = root / config.split / TABLE
+    path = root / (config.split or "train") / TABLE
     return Probe(config, dataset, labels_of(path)) if path.exists() else None

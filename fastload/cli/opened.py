@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from fastload.datasets.base import Dataset
-from fastload.datasets.opening import kind
+from fastload.datasets.opening import kind, open_as
 from fastload.storage.at import at
 
 
@@ -36,15 +36,7 @@ def opened(args: argparse.Namespace, **wanted: Any) -> Dataset:
     """
     store = at(args.root)
     cls = kind(store, args.layout)
-    known = inspect.signature(cls).parameters
-    asked = _asked(args)
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise ValueError(
-            f"{cls.__name__} takes no {unknown[0]!r}; it takes {', '.join([*known][1:])}"
-        )
-    options = {"progress": False} | wanted | asked
-    return cls(store, **{n: v for n, v in options.items() if n in known})  # type: ignore[arg-type]
+    return open_as(cls, store, _asked(args), {"progress": False} | wanted)
 
 
 def apart(args: argparse.Namespace, **wanted: Any) -> dict[str, Dataset]:

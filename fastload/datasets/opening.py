@@ -1,5 +1,7 @@
 """Opening whatever lies at a place."""
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from fastload.datasets.base import Dataset
@@ -23,6 +25,31 @@ def open(root: Place, *, layout_name: str | None = None, **options: Any) -> Data
     """
     store = at(root)
     cls: Any = kind(store, layout_name)
+    opened: Dataset = cls(store, **options)
+    return opened
+
+
+def open_as(
+    cls: Any, store: Store, asked: Mapping[str, Any], offered: Mapping[str, Any]
+) -> Dataset:
+    """Open a store by a layout's class.
+
+    Args:
+        cls: see `kind`.
+        store: where the data lie.
+        asked: arguments that the class must have.
+        offered: arguments that are left out where it lacks them.
+
+    Raises:
+        ValueError: names an argument that the layout does not take.
+    """
+    known = inspect.signature(cls).parameters
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{cls.__name__} takes no {unknown[0]!r}; it takes {', '.join([*known][1:])}"
+        )
+    options = {name: value for name, value in offered.items() if name in known} | dict(asked)
     opened: Dataset = cls(store, **options)
     return opened
 
