@@ -131,7 +131,9 @@ def probe_of(config: Config) -> knn.Probe:
     """The probe of a split that has labels."""
     assert config.data is not None
     recipe = data.wanted(config, channels_last=False)
-    dataset = fastload.SSL4EOS12(config.data, "train", config.modality, recipe, progress=False)
+    dataset = fastload.SSL4EOS12(
+        config.data, config.split or "train", config.modality, recipe, progress=False
+    )
     probe = knn.probe(config, dataset)
     assert probe is not None
     return probe
