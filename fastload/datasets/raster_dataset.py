@@ -29,17 +29,11 @@ def _check(name: str, eight_bits: bool, recipe: Recipe, statistics: Statistics) 
         ValueError: says why it does not fit.
     """
     radiometry = recipe.radiometry_of(name)
-    if radiometry.kind == "reflectance":
-        if eight_bits:
-            raise ValueError(
-                f"radiometry 'reflectance' of {name}: it is DN / 10000, but the files hold uint8; "
-                "say what the numbers are by Radiometry.quantile(low, high)"
-            )
-        if statistics is UNKNOWN:
-            raise ValueError(
-                f"radiometry 'reflectance' of {name}: nobody knows which DN is 0; give "
-                "statistics=..., such as 'v1.0' for 0 and 'v1.1-zarr' for 1000"
-            )
+    if radiometry.kind == "reflectance" and statistics is UNKNOWN:
+        raise ValueError(
+            f"radiometry 'reflectance' of {name}: nobody knows which DN is 0; give "
+            "statistics=..., such as 'v1.0' for 0 and 'v1.1-zarr' for 1000"
+        )
     by_set = radiometry.kind in ("standardise", "two_sigma") and not radiometry.mean
     ours = STATISTICS.get(statistics.name) is statistics and statistics.name != EIGHT_BITS
     if by_set and eight_bits and ours and name in _NUMBERS:

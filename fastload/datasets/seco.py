@@ -19,7 +19,7 @@ from fastload.datasets.id_tree import (
     without_void,
 )
 from fastload.datasets.join_sources import check_options, join_sources
-from fastload.datasets.raster_dataset import UNKNOWN, RasterDataset
+from fastload.datasets.raster_dataset import RasterDataset
 from fastload.datasets.raster_source import RasterSource
 from fastload.datasets.resample import Resampling
 from fastload.datasets.ssl4eo_v10 import FOLDERS as OTHERS
@@ -53,8 +53,9 @@ class SeCo(RasterDataset):
         version: "100k" or "1m", where the folder above holds both.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``, uint8.
             `SeCo.stretch()` is the published radiometry of red, green and blue.
-        statistics: a `Statistics` of your own, or the path of a JSON file of one; nothing is
-            published beside the quantiles.
+        statistics: "seco", which knows that reflectance is a 255th of the numbers, and no mean or
+            spread, since none are published; or a `Statistics` of your own, or the path of a JSON
+            file of one.
         bands: names of the bands to show, in this order, such as `SeCo.rgb`. Only their files are
             read.
         missing: "error" refuses ids without a scene, "drop" leaves them out and says so.
@@ -80,7 +81,7 @@ class SeCo(RasterDataset):
         root: Place,
         version: Literal["100k", "1m"] | None = None,
         recipe: Recipe | None = None,
-        statistics: What = UNKNOWN,
+        statistics: What = "seco",
         *,
         bands: Sequence[str] | None = None,
         missing: Literal["error", "drop"] = "error",

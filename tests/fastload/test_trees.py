@@ -303,7 +303,7 @@ def test_eight_bits_are_not_taken_for_numbers(tmp_path: Path) -> None:
     views = (View(size=8),)
     with pytest.raises(ValueError, match=r"hold uint8, but statistics 'v1\.0'"):
         ds.with_recipe(Recipe(views, Radiometry.standardise()))
-    with pytest.raises(ValueError, match="it is DN / 10000, but the files hold uint8"):
+    with pytest.raises(ValueError, match="has 8 bits, but statistics"):
         ds.with_recipe(Recipe(views, Radiometry.reflectance()))
     own = Recipe(views, Radiometry.quantile(0, 255))
     assert ds.with_recipe(own)[0]["S2L2A"][0].shape == (12, 8, 8)
@@ -426,6 +426,12 @@ def test_seco_is_stretched_as_published(seco: Path, engine: str) -> None:
     assert_like_torch(batch, expected, "float32", ["S2L2A"])
     with pytest.raises(ValueError, match="published of"):
         SeCo.stretch(["B8"])
+
+
+def test_seco_as_reflectance(seco: Path) -> None:
+    recipe = Recipe((View(size=SIZE, center=True, timestamp=0),), Radiometry.reflectance())
+    ds = SeCo(seco, recipe=recipe, bands=SeCo.rgb, progress=False)
+    np.testing.assert_allclose(ds[1]["S2L2A"][0], ds.read("S2L2A", 1)[0] / 255.0, atol=1e-6)
 
 
 def test_seco_beside_another_version(seco: Path) -> None:
