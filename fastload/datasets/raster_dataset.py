@@ -36,7 +36,7 @@ def _check(name: str, eight_bits: bool, recipe: Recipe, statistics: Statistics) 
         )
     by_set = radiometry.kind in ("standardise", "two_sigma") and not radiometry.mean
     ours = STATISTICS.get(statistics.name) is statistics and statistics.name != EIGHT_BITS
-    if by_set and eight_bits and ours and name in _NUMBERS:
+    if by_set and eight_bits and ours and name in _NUMBERS and name in statistics.mean:
         raise ValueError(
             f"radiometry {radiometry.kind!r} of {name}: the files hold uint8, but statistics "
             f"{statistics.name!r} are of the numbers before; statistics={EIGHT_BITS!r} are those "
