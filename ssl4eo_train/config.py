@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from fastload.cli.opened import assigned
 from fastload.processors import processors
 from ssl4eo_train import made, presets
 from ssl4eo_train.distributed import World
@@ -123,7 +124,7 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     said = dict(given)
     words = presets.assignments(said.pop("set", []))
     if "data_options" in said:
-        said["data_options"] = presets.assignments(said["data_options"], "--data-options")
+        said["data_options"] = _data_options(said["data_options"])
     if "bands" in said:
         said["bands"] = presets.bands(said["bands"])
     file = _file(said.pop("config", None), world)
@@ -146,6 +147,16 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     config = Config(**values)
     _check(config)
     return config
+
+
+def _data_options(words: Any) -> dict[str, Any]:
+    """Of the command line, or as a file has them."""
+    if isinstance(words, dict):
+        return words
+    try:
+        return assigned(words, "--data-options")
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 def _check(config: Config) -> None:

@@ -48,7 +48,7 @@ def known(words: Mapping[str, Any], names: Collection[str], where: str) -> None:
             raise SetupError(f"{where}: there is no {word!r}; the nearest name is {near[0]!r}")
 
 
-def assignments(words: Sequence[str], where: str = "--set") -> dict[str, Any]:
+def assignments(words: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` words; values are YAML."""
     import yaml
 
@@ -56,7 +56,7 @@ def assignments(words: Sequence[str], where: str = "--set") -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise SetupError(f"{where}: expected NAME=VALUE, got {word!r}")
+            raise SetupError(f"--set: expected NAME=VALUE, got {word!r}")
         values[name] = yaml.safe_load(value)
     return values
 

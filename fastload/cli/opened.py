@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastload.datasets.base import Dataset
@@ -69,12 +70,7 @@ def split_of(args: argparse.Namespace) -> str:
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    asked: dict[str, Any] = {}
-    for text in args.option:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"--option must be NAME=VALUE, got {text!r}")
-        asked[name] = _value(value)
+    asked = assigned(args.option, "--option")
     if args.split is not None:
         asked["split"] = args.split
     if args.modality:
@@ -82,6 +78,21 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     if getattr(args, "statistics", None) is not None:
         asked["statistics"] = args.statistics
     return asked
+
+
+def assigned(words: Sequence[str], where: str) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` words; a value is JSON or plain text.
+
+    Raises:
+        ValueError: quotes what is no such word.
+    """
+    found: dict[str, Any] = {}
+    for text in words:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{where} must be NAME=VALUE, got {text!r}")
+        found[name] = _value(value)
+    return found
 
 
 def _value(text: str) -> Any:
