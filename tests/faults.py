@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "faults.md"
 F, K, S, H = "tests/fastload", "tests/kernels", "tests/ssl4eo_train", "tests/harness"
+R = "tests/remote"
 
 ROWS: dict[str, tuple[str, list[str]]] = {
     "A1": (
@@ -113,6 +114,60 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         [f"{F}/test_memory.py::test_c10_", f"{F}/test_guest.py::test_c10_",
          f"{F}/test_arrays.py::test_columns_after_tars_came_and_went"],
     ),
+    "D1": (
+        "compressors, filters and zip64: damage is named, nothing grows beyond its bound",
+        [f"{F}/test_codecs.py::test_a_bomb", f"{F}/test_codecs.py::test_a_stream",
+         f"{F}/test_codecs.py::test_cut_and_flipped", f"{F}/test_zip64.py::test_end_records_that",
+         f"{F}/test_zip64.py::test_zip64_fields", f"{F}/test_fuzz.py::test_random_damage"],
+    ),
+    "D2": (
+        "zarr files of many samples: damage is named, by chunk where it lies there",
+        [f"{F}/test_zarr_files.py::test_a_damaged", f"{F}/test_zarr_files.py::test_truncated",
+         f"{F}/test_zarr_files.py::test_a_file_that_shrinks",
+         f"{F}/test_zarr_files.py::test_headers_that", f"{F}/test_zarr_files.py::test_ids_that"],
+    ),
+    "D3": (
+        "`.pth` files: nothing in them runs, bombs stay small, damage is named",
+        [f"{F}/test_pickle_reader.py::test_what_would_run",
+         f"{F}/test_pickle_reader.py::test_a_hostile", f"{F}/test_pickle_reader.py::test_bombs",
+         f"{F}/test_pickle_reader.py::test_every_opcode",
+         f"{F}/test_torchfile.py::test_a_file_that", f"{F}/test_torchfile.py::test_a_directory",
+         f"{F}/test_torch_fuzz.py::test_mutants", f"{F}/test_copernicus.py::test_engines_name"],
+    ),
+    "D4": (
+        "trees of GeoTIFFs: a damaged, cut or odd file is named, what lacks is said",
+        [f"{F}/test_trees.py::test_a_damaged", f"{F}/test_trees.py::test_void_ids",
+         f"{F}/test_trees.py::test_folders_without", f"{F}/test_tiff.py::test_damage",
+         f"{F}/test_geotiffs.py::test_what_does_not_fit",
+         f"{F}/test_geotiffs.py::test_folders_without"],
+    ),
+    "D5": (
+        "EuroSAT, BigEarthNet, TerraMesh: broken trees, lists and images are named",
+        [f"{F}/test_eurosat.py::test_broken", f"{F}/test_eurosat.py::test_images_that",
+         f"{F}/test_eurosat.py::test_zips_that", f"{F}/test_eurosat.py::test_a_changed_byte",
+         f"{F}/test_bigearthnet.py::test_broken", f"{F}/test_bigearthnet.py::test_files_that",
+         f"{F}/test_terramesh.py::test_a_key_of_both", f"{F}/test_terramesh.py::test_kinds_of"],
+    ),
+    "D6": (
+        "several modalities in one tar, other numbers of dates: what lacks is said",
+        [f"{F}/test_side_by_side.py::test_partners", f"{F}/test_side_by_side.py::test_keys_that",
+         f"{F}/test_side_by_side.py::test_members_of", f"{F}/test_fewer_dates.py::test_they_may",
+         f"{F}/test_fewer_dates.py::test_a_batch"],
+    ),
+    "D7": (
+        "packing is resumed after a kill, a full disk and damage",
+        [f"{F}/test_pack_work.py::test_killed", f"{F}/test_pack_work.py::test_a_full_disk",
+         f"{F}/test_pack.py::test_damage", f"{F}/test_pack.py::test_a_shard_that",
+         f"{F}/test_pack.py::test_other_options"],
+    ),
+    "D8": (
+        "a server that is slow, drops, lies or changes files hangs nothing and mixes nothing",
+        [f"{R}/test_faults.py::test_what_passes", f"{R}/test_faults.py::test_what_stays",
+         f"{R}/test_faults.py::test_retry_after", f"{R}/test_faults.py::test_a_file_that",
+         f"{R}/test_faults.py::test_secrets", f"{R}/test_datasets.py::test_a_stalled",
+         f"{R}/test_datasets.py::test_a_shard_that", f"{R}/test_blocks.py::test_a_damaged",
+         f"{R}/test_blocks.py::test_processes", f"{R}/test_blocks.py::test_a_full_disk"],
+    ),
 }  # fmt: skip
 """By row: what is right, and the beginnings of the names of its tests."""
 
@@ -151,7 +206,8 @@ def outcomes(report: Path) -> dict[str, Counter[str]]:
 HEAD = """# Faults that users report of loaders, and the tests against each
 
 Made by `uv run --group test python -m tests.faults`, which runs the tests. A: silently wrong.
-B: hangs and dies. C: the machine is not as ours. Each row says what is right.
+B: hangs and dies. C: the machine is not as ours. D: each further container. Each row says what is
+right.
 
 | row | what is right | tests | result |
 |---|---|---|---|
