@@ -54,7 +54,7 @@ WITHOUT_GIL = (
     "fastload.engines.device.tables:_order",
     "fastload.engines.device.tables:_fill",
     "fastload.engines.device.tables:_scratch",
-    "fastload.datasets.zarr_source:fill_cells",
+    "fastload.datasets.zarrs.zarr_source:fill_cells",
     "fastload.storage.blosc.frames:examine",
     "fastload_kernels.philox:_fill",
 )

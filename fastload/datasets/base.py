@@ -19,7 +19,7 @@ from fastload.datasets.entries import NAMES, checked, entry, of_views, texts
 from fastload.datasets.grids import grids
 from fastload.datasets.item import Render, by_cpu, by_reference, item
 from fastload.datasets.kinds import Scaled, by_scaling, scalings_of
-from fastload.datasets.labels import labelled
+from fastload.datasets.labels.with_labels import labelled
 from fastload.datasets.source import Modality, Source, read_dates
 from fastload.profile import Stages
 from fastload.recipe import Recipe

@@ -16,8 +16,8 @@ from fastload.datasets import bigearthnet_v1, bigearthnet_v2
 from fastload.datasets.base import Dataset
 from fastload.datasets.bigearthnet_parts import FILES, Options, folder_of, names_of_v2
 from fastload.datasets.join_sources import check_options, join_sources
-from fastload.datasets.raster_source import RasterSource
-from fastload.datasets.resample import Resampling
+from fastload.datasets.rasters.raster_source import RasterSource
+from fastload.datasets.rasters.resample import Resampling
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
@@ -46,7 +46,7 @@ class BigEarthNet(Dataset):
         statistics: "bigearthnet"; else as of `fastload.statistics`.
         bands: names of the bands to show; for several modalities a mapping by modality.
         resampling: how bands of 20 and 60 m are brought to 10 m: "bilinear" as torchgeo does it, or
-            "nearest"; see `fastload.datasets.resample`.
+            "nearest"; see `fastload.datasets.rasters.resample`.
         clear: leave out patches with seasonal snow, clouds or shadows, by the lists of version 1
             (``patches_with_seasonal_snow.csv``, ``patches_with_cloud_and_shadow.csv`` in `root`) or
             the columns of version 2.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.scenes import Scenes
+from fastload.datasets.rasters.scenes import Scenes
 from fastload.storage.dates import NO_TIME
 from fastload.storage.store import Store
 

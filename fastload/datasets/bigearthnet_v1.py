@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.bigearthnet_parts import Opened, Options, folder_of, renamed, time_of, told
-from fastload.datasets.corine import CLASSES_19, CLASSES_43, multi_hot, of_43
-from fastload.datasets.listed import names_in, rows_of
-from fastload.datasets.open_scenes import Found, open_scenes
-from fastload.datasets.patch_labels import open_labels
-from fastload.datasets.scenes import BAND, Scene, Scenes
+from fastload.datasets.labels.corine import CLASSES_19, CLASSES_43, multi_hot, of_43
+from fastload.datasets.labels.listed import names_in, rows_of
+from fastload.datasets.labels.patch_labels import open_labels
+from fastload.datasets.rasters.open_scenes import Found, open_scenes
+from fastload.datasets.rasters.scenes import BAND, Scene, Scenes
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store

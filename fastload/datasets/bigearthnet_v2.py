@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.bigearthnet_parts import Opened, Options, folder_of, renamed, time_of, told
-from fastload.datasets.corine import CLASSES_19, bits, multi_hot
-from fastload.datasets.open_scenes import Found, open_scenes
-from fastload.datasets.scenes import BAND, Scene, Scenes
+from fastload.datasets.labels.corine import CLASSES_19, bits, multi_hot
+from fastload.datasets.rasters.open_scenes import Found, open_scenes
+from fastload.datasets.rasters.scenes import BAND, Scene, Scenes
 from fastload.extras import missing
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError

@@ -18,13 +18,13 @@ import numpy as np
 
 from fastload.bands import PUBLISHED, Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.cell_images import CellImages, cell_images
-from fastload.datasets.cell_samples import columns_of, images_of, samples_of
 from fastload.datasets.columns import chosen
 from fastload.datasets.join_sources import check_options
 from fastload.datasets.known import MOST, looks_like
 from fastload.datasets.source import Source
-from fastload.datasets.tensor_source import TensorSource
+from fastload.datasets.tensors.cell_images import CellImages, cell_images
+from fastload.datasets.tensors.cell_samples import columns_of, images_of, samples_of
+from fastload.datasets.tensors.tensor_source import TensorSource
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics

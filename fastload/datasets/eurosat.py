@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from fastload.bands import PUBLISHED, Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.image_source import ImageSource
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
-from fastload.datasets.listed import names_in, rows_of
-from fastload.datasets.open_scenes import Found, open_scenes
-from fastload.datasets.raster_source import RasterSource
-from fastload.datasets.scenes import Scene
+from fastload.datasets.labels.listed import names_in, rows_of
+from fastload.datasets.rasters.image_source import ImageSource
+from fastload.datasets.rasters.open_scenes import Found, open_scenes
+from fastload.datasets.rasters.raster_source import RasterSource
+from fastload.datasets.rasters.scenes import Scene
 from fastload.datasets.source import Columns, Source
 from fastload.recipe import Recipe
 from fastload.statistics import What

@@ -13,12 +13,12 @@ from typing import Literal
 from fastload.bands import Asked, by_modality
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
-from fastload.datasets.open_scenes import Found, open_scenes
-from fastload.datasets.pattern import Names, Pattern, in_order, names
-from fastload.datasets.raster_dataset import UNKNOWN, RasterDataset
-from fastload.datasets.raster_source import RasterSource
-from fastload.datasets.resample import Resampling
-from fastload.datasets.scenes import Scene, Scenes
+from fastload.datasets.rasters.open_scenes import Found, open_scenes
+from fastload.datasets.rasters.pattern import Names, Pattern, in_order, names
+from fastload.datasets.rasters.raster_dataset import UNKNOWN, RasterDataset
+from fastload.datasets.rasters.raster_source import RasterSource
+from fastload.datasets.rasters.resample import Resampling
+from fastload.datasets.rasters.scenes import Scene, Scenes
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
@@ -39,8 +39,9 @@ class GeoTIFFs(RasterDataset):
     A sample's timestamps are its files by date; samples with fewer than others say so (`present` in
     a batch). All files of a modality must agree in size, dtype and number of bands. Modalities of
     other sizes share a view's crop: they cover the same ground, or what their files say in metres.
-    What lies where is listed once and kept beside the files, see `fastload.datasets.open_scenes`;
-    noticed are files and folders that come or go at the top of each modality.
+    What lies where is listed once and kept beside the files, see
+    `fastload.datasets.rasters.open_scenes`; noticed are files and folders that come or go at the
+    top of each modality.
 
     Args:
         root: folder of files or of modalities, ``~`` being the user's home; or its URL or store.
@@ -49,8 +50,9 @@ class GeoTIFFs(RasterDataset):
             modality this is its name, "image" by default; with a name such as S2L2A, bands have
             the published names if the files tell none.
         pattern: how files are named: text with fields, or a compiled regular expression with
-            groups, see `fastload.datasets.pattern.names`. Text that begins with ``{modality}/``
-            tells of folders of modalities; a mapping has a pattern by modality, for their folders.
+            groups, see `fastload.datasets.rasters.pattern.names`. Text that begins with
+            ``{modality}/`` tells of folders of modalities; a mapping has a pattern by modality, for
+            their folders.
             By default each file is a sample, and its stem is the key: ``{key}.tif`` where the root
             has such files, else ``{modality}/{key}.tif``.
         recipe: views and radiometry; None yields raw pixels ``[T, C, H, W]``.
@@ -62,7 +64,7 @@ class GeoTIFFs(RasterDataset):
         bands: names of the bands to show, in this order; for several modalities a mapping.
         missing: "error" refuses keys that some modality lacks, "drop" leaves them out and says so.
         resampling: how bands of other sizes are brought to the largest one's grid, "bilinear" or
-            "nearest"; see `fastload.datasets.resample`. For classes take "nearest".
+            "nearest"; see `fastload.datasets.rasters.resample`. For classes take "nearest".
         coordinates: read one header a sample, when the files are listed, to know where it lies.
         columns: none so far.
         seed: what `dataset[i]` draws its views with. A DataLoader has its own.

@@ -10,7 +10,7 @@ from fastload.datasets.agree import nearest, report
 from fastload.datasets.columns import chosen
 from fastload.datasets.join import join
 from fastload.datasets.source import Source
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 
 Rows = Mapping[str, NDArray[np.int64] | None]
 

@@ -10,7 +10,8 @@ from concurrent.futures import Executor
 from typing import Literal
 
 from fastload.bands import PUBLISHED, plain
-from fastload.datasets.id_tree import (
+from fastload.datasets.join_sources import check_options, join_sources
+from fastload.datasets.rasters.id_tree import (
     S2,
     band_files,
     holds,
@@ -18,10 +19,9 @@ from fastload.datasets.id_tree import (
     scene_names,
     without_void,
 )
-from fastload.datasets.join_sources import check_options, join_sources
-from fastload.datasets.raster_dataset import RasterDataset
-from fastload.datasets.raster_source import RasterSource
-from fastload.datasets.resample import Resampling
+from fastload.datasets.rasters.raster_dataset import RasterDataset
+from fastload.datasets.rasters.raster_source import RasterSource
+from fastload.datasets.rasters.resample import Resampling
 from fastload.datasets.ssl4eo_v10 import FOLDERS as OTHERS
 from fastload.recipe import Radiometry, Recipe
 from fastload.statistics import What
@@ -46,7 +46,7 @@ class SeCo(RasterDataset):
 
     The samples' keys are the ids, their timestamps the scenes by date; ids with fewer than others
     say so (`present` in a batch). What lies where is listed once and kept beside the tree, see
-    `fastload.datasets.open_scenes`.
+    `fastload.datasets.rasters.open_scenes`.
 
     Args:
         root: folder of ids, or the one above it; ``~`` is the user's home; or its URL or store.
@@ -60,7 +60,7 @@ class SeCo(RasterDataset):
             read.
         missing: "error" refuses ids without a scene, "drop" leaves them out and says so.
         resampling: how bands of 20 and 60 m are brought to 10 m, "bilinear" or "nearest"; see
-            `fastload.datasets.resample`.
+            `fastload.datasets.rasters.resample`.
         coordinates: read one header an id, when the tree is listed, to know where it lies.
         columns: further columns to keep in `extras`: "scene", the scenes' names.
         seed: what `dataset[i]` draws its views with. A DataLoader has its own.

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
-from fastload.datasets.packed import DEFAULT, packed
 from fastload.datasets.source import Modality
-from fastload.datasets.unlike_dates import Dates, check_dates, left_out
+from fastload.datasets.zarrs.folders import Folders
+from fastload.datasets.zarrs.packed import DEFAULT, packed
+from fastload.datasets.zarrs.unlike_dates import Dates, check_dates, left_out
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics

@@ -10,7 +10,9 @@ from concurrent.futures import Executor
 from typing import Literal
 
 from fastload.bands import PUBLISHED, Asked, by_modality
-from fastload.datasets.id_tree import (
+from fastload.datasets.join_sources import check_options, join_sources
+from fastload.datasets.known import MOST
+from fastload.datasets.rasters.id_tree import (
     S1,
     S2,
     band_files,
@@ -19,11 +21,9 @@ from fastload.datasets.id_tree import (
     scene_names,
     without_void,
 )
-from fastload.datasets.join_sources import check_options, join_sources
-from fastload.datasets.known import MOST
-from fastload.datasets.raster_dataset import RasterDataset
-from fastload.datasets.raster_source import RasterSource
-from fastload.datasets.resample import Resampling
+from fastload.datasets.rasters.raster_dataset import RasterDataset
+from fastload.datasets.rasters.raster_source import RasterSource
+from fastload.datasets.rasters.resample import Resampling
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics
@@ -47,7 +47,7 @@ class SSL4EOS12V10(RasterDataset):
 
     The samples' keys are the ids, which have gaps. A sample's timestamps are its scenes by date;
     ids with fewer than others say so (`present` in a batch). What lies where is listed once and
-    kept beside the tree, see `fastload.datasets.open_scenes`.
+    kept beside the tree, see `fastload.datasets.rasters.open_scenes`.
 
     Args:
         root: folder of s1, s2c or s2a, ``~`` being the user's home; or its URL or store.
@@ -61,7 +61,7 @@ class SSL4EOS12V10(RasterDataset):
         missing: "error" refuses ids without a scene, and ids that some modality lacks; "drop"
             leaves them out and says so.
         resampling: how bands of 20 and 60 m are brought to 10 m: "bilinear" as in the published
-            reader, or "nearest" as in torchgeo's; see `fastload.datasets.resample`.
+            reader, or "nearest" as in torchgeo's; see `fastload.datasets.rasters.resample`.
         coordinates: read one header an id, when the tree is listed, to know where it lies.
         columns: further columns to keep in `extras`: "scene", the scenes' names.
         seed: what `dataset[i]` draws its views with. A DataLoader has its own.

@@ -13,13 +13,13 @@ import numpy as np
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
-from fastload.datasets.locate import shards
 from fastload.datasets.ssl4eo_s12 import check_names, tell_of
-from fastload.datasets.unlike_dates import Dates, check_dates, left_out
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.folders import Folders
+from fastload.datasets.zarrs.locate import shards
+from fastload.datasets.zarrs.unlike_dates import Dates, check_dates, left_out
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics

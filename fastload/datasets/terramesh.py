@@ -20,13 +20,13 @@ from typing import Literal
 
 from fastload.bands import Asked, by_modality
 from fastload.datasets.base import Dataset
-from fastload.datasets.either_source import either, kind_column
-from fastload.datasets.folders import Folders
 from fastload.datasets.join_sources import check_options, join_sources
 from fastload.datasets.known import MOST
-from fastload.datasets.packed import FILE
 from fastload.datasets.source import Source
 from fastload.datasets.ssl4eo_s12 import check_names, tell_of
+from fastload.datasets.zarrs.either_source import either, kind_column
+from fastload.datasets.zarrs.folders import Folders
+from fastload.datasets.zarrs.packed import FILE
 from fastload.recipe import Recipe
 from fastload.statistics import What
 from fastload.statistics import statistics as found_statistics

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastload.datasets.base import Dataset
 from fastload.datasets.source import Source
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.inspect.describe import number, of_sample, rows_of
 from fastload.inspect.maps import degrees, world
 from fastload.inspect.pictures import MASK, Picture, mask, pictures

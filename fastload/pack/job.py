@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.base import Dataset
-from fastload.datasets.either_source import kind_column
 from fastload.datasets.source import Modality, Source
+from fastload.datasets.zarrs.either_source import kind_column
 from fastload.pack.layer import RESERVED, Layer
 from fastload.pack.narrow import Box, Scale, box_of
 from fastload.pack.options import Options

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastload.datasets.packed import FILE, FORMAT
+from fastload.datasets.zarrs.packed import FILE, FORMAT
 from fastload.pack.job import Job
 from fastload.pack.layer import Layer
 from fastload.pack.shard import Written

@@ -4,7 +4,7 @@ index."""
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import specs_of
 from fastload.storage.index import part

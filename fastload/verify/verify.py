@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from fastload.datasets.source import Source
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.extras import missing
 from fastload.ground import overlaps, size_of
 from fastload.statistics import Statistics

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.source import Source
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.verify.pixels import check_block
 from fastload.verify.shards import check_shard
 

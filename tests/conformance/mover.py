@@ -16,7 +16,7 @@ import pytest
 
 from fastload.datasets.base import Dataset
 from fastload.datasets.source import ChunkedSource
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.engines import Mover
 from fastload.engines.batch import Request, draw, look_up
 from fastload.engines.workers import Workers

@@ -12,7 +12,7 @@ import pytest
 
 from fastload.datasets.bigearthnet import BigEarthNet
 from fastload.datasets.eurosat import EuroSAT
-from fastload.datasets.image_source import ImageSource
+from fastload.datasets.rasters.image_source import ImageSource
 from fastload.datasets.source import FRAME, OTHER, ChunkedSource
 from fastload.datasets.terramesh import TerraMesh
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels, SourceTests

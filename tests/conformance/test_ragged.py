@@ -14,7 +14,7 @@ import fastload
 from fastload import DataLoader, Radiometry, Recipe, View
 from fastload.cli.stats import measure
 from fastload.datasets.base import Dataset
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.engines.dali import has_dali
 from fastload.statistics import statistics
 from fastload.storage.dates import NO_TIME

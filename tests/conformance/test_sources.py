@@ -11,7 +11,7 @@ from fastload import SSL4EOS12
 from fastload.datasets import LAYOUTS
 from fastload.datasets.source import FRAME, OTHER
 from fastload.datasets.ssl4eo_zarr import SSL4EOS12Zarr
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.engines import imported
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels
 from tests.fastload import shardmaker, zarrfiles

@@ -9,7 +9,7 @@ import torch
 
 from fastload.datasets.copernicus import CopernicusPretrain
 from fastload.datasets.source import OTHER, ChunkedSource
-from fastload.datasets.tensor_source import TensorSource
+from fastload.datasets.tensors.tensor_source import TensorSource
 from fastload.profile import Stages
 from fastload.storage.cell_scan import PART
 from tests.conformance.source import ChunkedSourceTests, Damaged, Pixels, same

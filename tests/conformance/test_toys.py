@@ -10,7 +10,7 @@ import torch
 
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
 from fastload.datasets.base import Dataset
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.engines import MOVERS, Mover
 from fastload.engines.dali import has_dali
 from fastload.profile import Profile

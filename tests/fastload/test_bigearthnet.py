@@ -19,7 +19,7 @@ import fastload
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
 from fastload.datasets.bigearthnet import BigEarthNet
 from fastload.datasets.bigearthnet_parts import FILES, time_of
-from fastload.datasets.corine import CLASSES_19, CLASSES_43, FROM_43, bits, multi_hot, of_43
+from fastload.datasets.labels.corine import CLASSES_19, CLASSES_43, FROM_43, bits, multi_hot, of_43
 from tests.fastload.made import assert_like_torch, assert_same
 from tests.fastload.trees import bigearthnet as made
 from tests.fastload.twin import OnHost

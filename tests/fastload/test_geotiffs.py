@@ -17,7 +17,7 @@ import fastload
 from benchmarks.archives.trees import UTM33, noise, tif
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
 from fastload.datasets.geotiffs import GeoTIFFs
-from fastload.datasets.pattern import Pattern, in_order, names
+from fastload.datasets.rasters.pattern import Pattern, in_order, names
 from fastload.storage.dates import NO_TIME
 from tests.fastload.made import assert_like_torch
 

@@ -10,7 +10,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from benchmarks.archives.trees import noise, tif
-from fastload.datasets.resample import resample
+from fastload.datasets.rasters.resample import resample
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "bigearthnet" / "BigEarthNet-S2-Example"
 DTYPES = [np.uint8, np.uint16, np.int16, np.float32]

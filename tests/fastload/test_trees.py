@@ -16,7 +16,7 @@ import torch
 import fastload
 from benchmarks.archives import trees
 from fastload import DataError, DataLoader, Radiometry, Recipe, View
-from fastload.datasets import open_scenes as opening
+from fastload.datasets.rasters import open_scenes as opening
 from fastload.datasets.seco import SeCo
 from fastload.datasets.ssl4eo_v10 import SSL4EOS12V10
 from fastload.storage.store import Local

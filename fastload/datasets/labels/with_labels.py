@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.entries import texts
-from fastload.datasets.tables import Column, Table, read
+from fastload.datasets.labels.tables import Column, Table, read
 
 if TYPE_CHECKING:
     from fastload.datasets.base import Dataset

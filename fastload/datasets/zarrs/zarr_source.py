@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.bands import names_of, pick
-from fastload.datasets.cells import count_cells, fill_cells
 from fastload.datasets.source import CHUNK, ChunkedSource, Chunks, Columns, Modality, Source
-from fastload.datasets.zarr_decode import decode_part, decode_timestamp
+from fastload.datasets.zarrs.cells import count_cells, fill_cells
+from fastload.datasets.zarrs.zarr_decode import decode_part, decode_timestamp
 from fastload.profile import Stages
 from fastload.storage.checksum import CRC_FAULT, crc32
 from fastload.storage.errors import DataError

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm.auto import tqdm
 
-from fastload.datasets import scenes_file
-from fastload.datasets.pattern import in_order
-from fastload.datasets.scenes import BAND, KEPT, Scene, Scenes, table
+from fastload.datasets.rasters import scenes_file
+from fastload.datasets.rasters.pattern import in_order
+from fastload.datasets.rasters.scenes import BAND, KEPT, Scene, Scenes, table
 from fastload.storage.errors import DataError, MachineError
 from fastload.storage.formats.geotiff import Head, centres, head, rasterio
 from fastload.storage.index_place import Places

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fastload.bands import plain
 from fastload.datasets.known import MOST
-from fastload.datasets.open_scenes import Found, open_scenes
-from fastload.datasets.pattern import is_text
-from fastload.datasets.scenes import BAND, Scene, Scenes
+from fastload.datasets.rasters.open_scenes import Found, open_scenes
+from fastload.datasets.rasters.pattern import is_text
+from fastload.datasets.rasters.scenes import BAND, Scene, Scenes
 from fastload.storage.dates import NO_TIME
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store

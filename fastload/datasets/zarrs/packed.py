@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastload.datasets.either_source import kind_column
 from fastload.datasets.source import Kinds, Source
+from fastload.datasets.zarrs.either_source import kind_column
 from fastload.recipe import Recipe
 from fastload.statistics import STATISTICS, Statistics, What
 from fastload.statistics import statistics as found_statistics

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, Union
 
-from fastload.datasets.scenes import BAND
+from fastload.datasets.rasters.scenes import BAND
 from fastload.storage.dates import NO_TIME
 
 Pattern = Union[str, "re.Pattern[str]"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.datasets.join_sources import Joined
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 
 Dates = Literal["mask", "drop", "error"]

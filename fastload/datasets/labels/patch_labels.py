@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from fastload.datasets.corine import CLASSES_43, bits
+from fastload.datasets.labels.corine import CLASSES_43, bits
 from fastload.storage.errors import DataError
 from fastload.storage.formats.geotiff import Head, centres
 from fastload.storage.index_place import Places

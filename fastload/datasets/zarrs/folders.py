@@ -5,10 +5,10 @@ from concurrent.futures import Executor
 from typing import ClassVar
 
 from fastload.datasets.known import MOST
-from fastload.datasets.locate import shards
-from fastload.datasets.side_by_side import SideBySide, advice
-from fastload.datasets.unlike_dates import Dates, settled
-from fastload.datasets.zarr_source import ZarrSource
+from fastload.datasets.zarrs.locate import shards
+from fastload.datasets.zarrs.side_by_side import SideBySide, advice
+from fastload.datasets.zarrs.unlike_dates import Dates, settled
+from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.storage.errors import DataError
 from fastload.storage.group import BANDS, CLOUD_MASK, specs_of
 from fastload.storage.index import TARS, Index, Kind, open_index

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.cell_images import CellImages, patch_places
 from fastload.datasets.join import join
 from fastload.datasets.source import Columns
-from fastload.datasets.tensor_source import Images
+from fastload.datasets.tensors.cell_images import CellImages, patch_places
+from fastload.datasets.tensors.tensor_source import Images
 from fastload.storage.cell_scan import REST
 from fastload.storage.dates import NO_TIME
 from fastload.storage.index import Index

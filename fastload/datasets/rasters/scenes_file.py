@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.scenes import Scenes
+from fastload.datasets.rasters.scenes import Scenes
 
 _KINDS = {"key": "S", "lon": "f", "lat": "f", "time": "i", "path": "S", "text": "u"}
 _TWO_AXES = ("time", "path")

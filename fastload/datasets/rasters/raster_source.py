@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.bands import names_of, pick
-from fastload.datasets.resample import RULES, Resampling, resample
-from fastload.datasets.scenes import BAND, KEPT, Scenes
+from fastload.datasets.rasters.resample import RULES, Resampling, resample
+from fastload.datasets.rasters.scenes import BAND, KEPT, Scenes
 from fastload.datasets.source import Columns, Modality, Source
 from fastload.profile import Stages
 from fastload.storage.errors import DataError
@@ -49,7 +49,7 @@ class RasterSource(Source):
             own descriptions, else the published ones of the modality, else B1, B2, ...
         bands: names of the bands to show, in this order; all as stored by default.
         resampling: how bands are brought to the grid of the largest one of the stored; see
-            `fastload.datasets.resample`.
+            `fastload.datasets.rasters.resample`.
         nodata: what a pixel holds where nothing was seen; as the files say by default.
         ground: height and width in metres; as the files say, where their crs is in metres.
         extra: further columns, see `Columns`.

@@ -1,0 +1,1 @@
+"""Labels of samples, from tables and from what archives have."""

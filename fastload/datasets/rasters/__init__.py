@@ -1,0 +1,1 @@
+"""Samples that are raster files: scenes of GeoTIFFs, and images."""

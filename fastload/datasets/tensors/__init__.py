@@ -1,0 +1,1 @@
+"""Samples that lie raw in the tensors of `.pth` files."""

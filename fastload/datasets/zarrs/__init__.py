@@ -1,0 +1,1 @@
+"""Samples that are zarr groups in tars and zips."""
