@@ -8,15 +8,17 @@ import copy
 import csv
 import dataclasses
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fastload
+from fastload.storage.at import at
+from fastload.storage.store import Store
 from fastload_kernels import View
 from ssl4eo_train import data, made
 from ssl4eo_train.config import Config
@@ -70,17 +72,20 @@ def frozen(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def labels_of(path: Path) -> dict[str, str]:
-    """Read a side table: the label of each key.
+def labels_of(folder: Store) -> dict[str, str] | None:
+    """Read a side table: the label of each key; None where there is no table.
 
     Raises:
         SetupError: where it has no such columns.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"key", "label"} <= set(rows.fieldnames or ()):
-            raise SetupError(f"{path}: expected columns key and label, found {rows.fieldnames}")
-        return {row["key"]: row["label"] for row in rows}
+    if TABLE not in folder.filenames(TABLE):
+        return None
+    text = folder.content(TABLE).decode("utf-8")
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if not {"key", "label"} <= set(rows.fieldnames or ()):
+        path = folder.path(TABLE)
+        raise SetupError(f"{path}: expected columns key and label, found {rows.fieldnames}")
+    return {row["key"]: row["label"] for row in rows}
 
 
 class Probe:
@@ -165,6 +170,6 @@ class Probe:
 
 def probe(config: Config, dataset: fastload.Dataset) -> Probe | None:
     """The probe of a run; None where its data come without labels."""
-    root = Path(config.data) if config.data else made.folder_of(config.modality)
-    path = root / (config.split or "train") / TABLE
-    return Probe(config, dataset, labels_of(path)) if path.exists() else None
+    root = at(config.data or made.folder_of(config.modality))
+    labels = labels_of(root.below(config.split or "train"))
+    return None if labels is None else Probe(config, dataset, labels)

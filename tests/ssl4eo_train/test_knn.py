@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import fastload
+from fastload.storage.store import Local
 from fastload.synth import synth
 from fastload_kernels import View
 from ssl4eo_train import data, knn
@@ -121,7 +122,8 @@ def test_accuracy_is_the_share_of_queries_that_win_the_vote(scenes: Path) -> Non
     said = slow_votes(bank, probe.labels[~probe.is_query], ask, K, 20, 0.07).argmax(dim=1)
     right = (said == probe.labels[probe.is_query]).tolist()
     assert accuracy == pytest.approx(sum(right) / len(right))
-    table = knn.labels_of(scenes / "train" / knn.TABLE)
+    table = knn.labels_of(Local(scenes / "train"))
+    assert table is not None
     names = [f"{i:07d}" for i in probe.samples]  # Made keys are the numbers of the samples.
     assert [probe.classes[i] for i in probe.labels.tolist()] == [table[n] for n in names]
     votes = [table[n] for n, q in zip(names, probe.is_query.tolist(), strict=True) if not q]
@@ -132,7 +134,8 @@ def test_accuracy_is_the_share_of_queries_that_win_the_vote(scenes: Path) -> Non
 
 def test_halves_depend_on_keys_alone(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, dataset = opened(scenes)
-    table = knn.labels_of(scenes / "train" / knn.TABLE)
+    table = knn.labels_of(Local(scenes / "train"))
+    assert table is not None
 
     def halves(labels: dict[str, str]) -> dict[int, bool]:
         probe = knn.Probe(config, dataset, labels)
