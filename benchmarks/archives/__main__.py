@@ -87,10 +87,10 @@ def measured(name: str, root: Path, batch: int, workers: int, rounds: int, secon
         )
         for which, data in sets.items()
     ]  # fmt: skip
-    unconverted = places[UNCONVERTED]
+    unconverted, (rival, named) = places[UNCONVERTED], case.rival
     entries.append(
         Contestant(
-            PEER, lambda: case.peer(unconverted, case.modality, batch, workers), lambda _: None,
+            PEER, lambda: rival(unconverted, case.modality, batch, workers), lambda _: None,
             case.samples or batch, burst=workers,
         )
     )  # fmt: skip
@@ -104,7 +104,7 @@ def measured(name: str, root: Path, batch: int, workers: int, rounds: int, secon
         "samples": {which: len(data) for which, data in sets.items()},
         "bytes_a_sample": {w: bytes_of(case, places[w], names[w], recipe) for w in names},
         "bytes_on_disk": {which: size_of(place) for which, place in places.items()},
-        "peer": case.peer_name,
+        "peer": named,
     }
 
 

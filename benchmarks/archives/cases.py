@@ -19,7 +19,8 @@ class Case:
 
     Attributes:
         write: the scenes, below a folder.
-        peer: today's way to batches of two dates a sample; its name.
+        peer: today's way to batches of two dates a sample, or of one where there is one; its name.
+        geo: torchgeo's own dataset, which is the peer where it is installed.
         modality: what `fastload.open` calls it.
         image: side of a view in pixels.
         samples: of a batch of the peer; None: as many as asked for.
@@ -33,6 +34,14 @@ class Case:
     image: int = 224
     samples: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    geo: peers.TorchGeo | None = None
+
+    @property
+    def rival(self) -> tuple[Peer, str]:
+        """The peer and its name."""
+        if self.geo is not None and peers.has_torchgeo():
+            return self.geo, f"torchgeo {self.geo.name}"
+        return self.peer, self.peer_name
 
 
 RASTERIO = "rasterio file by file, as torchgeo"
@@ -40,8 +49,15 @@ CASES = {
     "ssl4eo_zarr": Case(
         written.zarr_files, peers.zarr_files, "published: zarr, whole files", samples=64
     ),
-    "ssl4eo_v10": Case(written.v10, peers.Trees("s2c/*/*", 264), RASTERIO),
-    "seco": Case(written.seco, peers.Trees("seasonal_contrast_100k/*/*", 264), RASTERIO),
+    "ssl4eo_v10": Case(
+        written.v10, peers.Trees("s2c/*/*", 264), RASTERIO,
+        geo=peers.TorchGeo("SSL4EOS12", "s2c/*", split="s2c", seasons=2),
+    ),
+    "seco": Case(
+        written.seco, peers.Trees("seasonal_contrast_100k/*/*", 264), RASTERIO, modality="S2L2A",
+        geo=peers.TorchGeo("SeasonalContrastS2", "seasonal_contrast_100k/*", version="100k",
+                           seasons=2, bands=written.SECO),
+    ),
     "terramesh": Case(written.one_date, peers.zarr_shards, "published: webdataset, zarr"),
     "copernicus": Case(
         written.cells, peers.pth_shards, "published: webdataset, torch.load", modality="s2_toa",
@@ -54,8 +70,11 @@ CASES = {
     "bigearthnet": Case(
         written.bigearthnet, peers.Trees("BigEarthNet-v1.0/*", 120, alone=True), RASTERIO,
         modality="S2L2A", image=112,
+        geo=peers.TorchGeo("BigEarthNet", "BigEarthNet-v1.0/*", split="train", bands="s2"),
     ),
     "eurosat": Case(
-        written.eurosat, peers.Trees("**/*.tif", 64, alone=True), RASTERIO, image=56
+        written.eurosat, peers.Trees("**/*.tif", 64, alone=True), RASTERIO, image=56,
+        geo=peers.TorchGeo("EuroSAT", "ds/images/remote_sensing/otherDatasets/sentinel_2/tif/*/*",
+                           split="train"),
     ),
 }  # fmt: skip

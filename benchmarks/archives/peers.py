@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,39 @@ class Trees:
             samples.setdefault(path if self.alone else path.parent, []).append(path)
         items = Items([*samples.values()], Rasters(self.size))
         yield from torch_workers.stream(items, workers, batch_size=batch)
+
+
+class Sample:
+    """The image of a sample of torchgeo's, made anew in each process."""
+
+    def __init__(self, make: Callable[..., Any], root: Path, options: dict[str, Any]) -> None:
+        self.make, self.root, self.options = make, root, options
+        self.dataset: Any = None
+
+    def __call__(self, i: int) -> Tensor:
+        """Sample i, float32."""
+        if self.dataset is None:
+            self.dataset = self.make(str(self.root), **self.options)
+        image: Tensor = self.dataset[i]["image"]
+        return image
+
+
+class TorchGeo:
+    """torchgeo's own dataset in torch's loader."""
+
+    def __init__(self, name: str, pattern: str, **options: Any) -> None:
+        """`name` of the class; `pattern` finds the samples, which are counted; its `options`."""
+        self.name, self.pattern, self.options = name, pattern, options
+
+    def __call__(self, root: Path, modality: str, batch: int, workers: int) -> Stream:
+        """Batches of images."""
+        import torchgeo.datasets
+
+        count = len([*root.glob(self.pattern)])
+        item = Sample(getattr(torchgeo.datasets, self.name), root, self.options)
+        yield from torch_workers.stream(Items(range(count), item), workers, batch_size=batch)
+
+
+def has_torchgeo() -> bool:
+    """Whether it is installed (group `peers`)."""
+    return find_spec("torchgeo") is not None

@@ -44,6 +44,7 @@ def tif(path: Path, pixels: Pixels, **options: Any) -> None:
         file.write(pixels)
 
 
+SECO = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 NATIVE = {"B01": 6, "B05": 2, "B06": 2, "B07": 2, "B8A": 2, "B09": 6, "B10": 6, "B11": 2, "B12": 2}
 """How many pixels of 10 m a band's pixel is wide; 1 for the others."""
 
@@ -170,6 +171,8 @@ def eurosat(source: SSL4EOS12, modality: str, root: Path) -> None:
             kind = names[i % len(names)]
             chip = image[order, :64, :64].astype("uint16")
             tif(folder / kind / f"{kind}_{(n := n + 1)}.tif", chip)
+    every = [f"{path.stem}.jpg" for path in sorted(folder.glob("*/*"))]
+    (root / "eurosat-train.txt").write_text("\n".join(every))
 
 
 def bigearthnet(source: SSL4EOS12, modality: str, root: Path) -> None:
@@ -192,6 +195,8 @@ def bigearthnet(source: SSL4EOS12, modality: str, root: Path) -> None:
                 "acquisition_date": f"{day(source, i, t):%Y-%m-%d %H:%M:%S}",
             }
             (folder / f"{patch}_labels_metadata.json").write_text(json.dumps(about))
+    every = [f"{path.name},none" for path in sorted((root / "BigEarthNet-v1.0").iterdir())]
+    (root / "bigearthnet-train.csv").write_text("\n".join(every))
 
 
 def cells(source: SSL4EOS12, modality: str, root: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from fastload.cli import opened
 from fastload.datasets.base import Dataset
 from fastload.datasets.source import Modality
-from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.statistics import Statistics
 from fastload.tally import Moments, Summary, Tally
 
@@ -29,11 +29,7 @@ SHIFTED = 900
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of splits")
-    parser.add_argument("--split", default="train", help="folder below ROOT (train)")
-    parser.add_argument(
-        "--modality", nargs="+", metavar="NAME", help="folders of tars below the split (all)"
-    )
+    opened.add_arguments(parser)
     parser.add_argument(
         "--samples", type=int, metavar="N", help="how many, chosen by --seed, with all dates (all)"
     )
@@ -64,27 +60,23 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     found: dict[str, tuple[Modality, Summary]] = {}
-    for name in args.modality or _modalities(args.root / args.split):
-        dataset = SSL4EOS12(args.root, args.split, [name], progress=not args.quiet)
-        no_data = (0.0 if name in OPTICAL else None) if args.no_data == "auto" else args.no_data
-        samples = chosen(len(dataset), args.samples, args.seed)
-        summary = measure(dataset, name, samples, args.workers, no_data, not args.quiet)
-        found[name] = dataset.modalities[name], summary
-        print(table(*found[name], len(samples), no_data), flush=True)
-    if args.dn_offset is None:
+    known: Statistics | None = None
+    for named, dataset in opened.apart(args, progress=not args.quiet).items():
+        known = dataset.statistics
+        for name in [named] if named else dataset.modalities:
+            no_data = (0.0 if name in OPTICAL else None) if args.no_data == "auto" else args.no_data
+            samples = chosen(len(dataset), args.samples, args.seed)
+            summary = measure(dataset, name, samples, args.workers, no_data, not args.quiet)
+            found[name] = dataset.modalities[name], summary
+            print(table(*found[name], len(samples), no_data), flush=True)
+    assert known is not None
+    if args.dn_offset is None and not known.dn_offset:
         _warn_of_offset(found)
     if args.out:
-        collected(args.out.stem, args.dn_offset or 0.0, found).save(args.out)
+        offset = known.dn_offset if args.dn_offset is None else args.dn_offset
+        collected(args.out.stem, offset, found, known.dn_scale).save(args.out)
         print(f"written to {args.out}")
     return 0
-
-
-def _modalities(folder: Path) -> list[str]:
-    """All folders of tars."""
-    names = sorted({tar.parent.name for tar in folder.glob("*/*.tar")})
-    if not names:
-        raise FileNotFoundError(f"{folder}: expected folders of shards named *.tar, found none")
-    return names
 
 
 def chosen(count: int, samples: int | None, seed: int) -> NDArray[np.int64]:
@@ -152,7 +144,10 @@ def measure(
 
 
 def collected(
-    name: str, dn_offset: float, found: dict[str, tuple[Modality, Summary]]
+    name: str,
+    dn_offset: float,
+    found: dict[str, tuple[Modality, Summary]],
+    dn_scale: float = 10000.0,
 ) -> Statistics:
     """What was measured, as statistics.
 
@@ -180,6 +175,7 @@ def collected(
         {modality: tuple(s.std.tolist()) for modality, (_, s) in found.items()},
         {modality: m.shown.names for modality, (m, _) in found.items() if m.shown.names},
         details,
+        dn_scale,
     )
 
 
