@@ -71,7 +71,7 @@ def zarr_files(source: SSL4EOS12, modality: str, root: Path, a_file: int = 64) -
     for number, first in enumerate(range(0, len(every), a_file), 1):
         path = folder / f"ssl4eos12_train_seasonal_data_{number:06d}.zarr.zip"
         some = range(first, min(first + a_file, len(every)))
-        pixels = np.stack([every[i] for i in some])
+        pixels = np.stack([every[i] for i in some]) + np.int16(1000)
         store = zarr.ZipStore(str(path), compression=0, mode="w")
         group = zarr.group(store=store)
         chunks = (1, 1, *pixels.shape[2:])

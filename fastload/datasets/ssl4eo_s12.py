@@ -117,7 +117,8 @@ class SSL4EOS12(Dataset):
             if says:
                 says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
-        kept = [*columns, *(says.columns(names) if says else ())]
+        text = isinstance(columns, str)  # which is refused below
+        kept = columns if says is None or text else [*columns, *says.columns(names)]
         joined = left_out(join_sources(sources, missing, align, kept), dates)
         shown = [source.modality for source in joined.sources.values()]
         same = says.same_ground if says else _one_square(shown)

@@ -77,7 +77,7 @@ def _samples(member: Member, many: Many) -> list[Sample]:
             times[i],
             clouds[i],
             np.concatenate([rows[i // many.depth[name]] for name, rows in chunks.items()]),
-            {name: plain(column[i : i + 1]) for name, column in extra.items()},
+            {name: plain(np.asarray(column[i])) for name, column in extra.items()},
         )
         for i in range(many.samples)
     ]

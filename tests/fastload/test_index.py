@@ -335,9 +335,8 @@ def build_half(root: Path) -> None:
             time.sleep(60)
         return real(store, name, size)
 
-    storage_index.scan = slow
     storage_index._SAVE_EVERY_S = 0.0
-    open_index(Local(folder(root)))
+    open_index(Local(folder(root)), scanner=slow)
 
 
 @pytest.mark.timeout(60)

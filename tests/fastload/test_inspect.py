@@ -172,7 +172,7 @@ def test_a_modality_that_the_recipe_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "p.html"
     command = ["inspect", str(root), "--recipe", "moco_v2", "--image-size", "16"]
     assert main([*command, "--html", str(path)]) == 0
-    assert "OTHER is left out: the recipe has no radiometry for OTHER" in path.read_text()
+    assert "OTHER is left out: statistics" in path.read_text()
     assert main([*command, "--modality", "OTHER", "--html", str(path)]) == 1
 
 
