@@ -139,6 +139,7 @@ def digests(python: Path, package: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_installed_beside_hugging_face_kernels(uv, built, fresh, tmp_path):
     """In both orders, in one environment; the same files then need one smoke test."""

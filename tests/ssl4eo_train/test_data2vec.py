@@ -346,6 +346,7 @@ def work() -> dict[str, Any]:
     return {"losses": stepped(built(options=UNEVEN), 4)}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_two_processes_train_as_one() -> None:
     model = built(options=UNEVEN)

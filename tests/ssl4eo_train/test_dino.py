@@ -366,6 +366,7 @@ def train(steps: int = 4) -> dict[str, Any]:
     return {"losses": losses, "state": model.state_dict()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_two_processes_train_as_one() -> None:
     alone = train()

@@ -239,6 +239,7 @@ def work() -> dict[str, Any]:
     return {"losses": stepped(built(), 4)}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_two_processes_train_as_one() -> None:
     losses = stepped(built(), 4)

@@ -79,10 +79,11 @@ def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (signal.SIGINT, 130),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
         (signal.SIGTERM, 143),
         (signal.SIGUSR1, 138),  # B7: Slurm's --signal, as Lightning has it
-        (signal.SIGUSR2, 140),  # and as submitit has it
+        # and as submitit has it
+        pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.long),
     ],
 )
 def test_a_signal_saves_and_says_how_to_go_on(

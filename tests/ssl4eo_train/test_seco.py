@@ -252,6 +252,7 @@ def train_both() -> dict[str, Any]:
     return {"step": train(local=False), "local": train(local=True)}
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one() -> None:
     alone = train_both()
     assert alone["step"]["losses"] == alone["local"]["losses"]

@@ -180,7 +180,7 @@ def test_b6_srun_makes_one_run_and_its_notice_saves_it(
     assert checkpoint.load(out)["step"] == saved + 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_b6_a_script_without_srun_is_told_so(real: dict[str, str], tmp_path: Path) -> None:
     line = " ".join(words(tmp_path / "run", "--steps", "1"))
