@@ -20,6 +20,11 @@ from benchmarks.measure import Stream
 Item = Callable[[Any], Tensor]
 
 
+def found(root: Path, pattern: str) -> list[Path]:
+    """What there is by a pattern, without what this package keeps beside the data."""
+    return [path for path in sorted(root.glob(pattern)) if not path.name.startswith("fastload")]
+
+
 class Items(Dataset[Tensor]):
     """What a function makes of each of some things, over and over."""
 
@@ -130,7 +135,7 @@ class Trees:
     def __call__(self, root: Path, modality: str, batch: int, workers: int) -> Stream:
         """Batches ``[B, 2, C, H, W]``, float32."""
         samples: dict[Path, list[Path]] = {}
-        for path in sorted(root.glob(self.pattern)):
+        for path in found(root, self.pattern):
             samples.setdefault(path if self.alone else path.parent, []).append(path)
         items = Items([*samples.values()], Rasters(self.size))
         yield from torch_workers.stream(items, workers, batch_size=batch)
@@ -162,7 +167,7 @@ class TorchGeo:
         """Batches of images."""
         import torchgeo.datasets
 
-        count = len([*root.glob(self.pattern)])
+        count = len(found(root, self.pattern))
         item = Sample(getattr(torchgeo.datasets, self.name), root, self.options)
         yield from torch_workers.stream(Items(range(count), item), workers, batch_size=batch)
 
