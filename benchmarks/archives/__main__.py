@@ -25,6 +25,8 @@ from fastload.synth import synth
 from ssl4eo_train.methods import moco_v2
 
 UNCONVERTED, PACKED, PEER = "unconverted", "packed", "peer"
+PEER_BATCH = 4
+"""Samples of a peer's batch: what torch's workers fetch ahead is passed before time starts."""
 
 
 def opened(case: Case, root: Place, name: str | None, recipe: Any) -> fastload.Dataset:
@@ -88,10 +90,11 @@ def measured(name: str, root: Path, batch: int, workers: int, rounds: int, secon
         for which, data in sets.items()
     ]  # fmt: skip
     unconverted, (rival, named) = places[UNCONVERTED], case.rival
+    few = case.samples or PEER_BATCH
     entries.append(
         Contestant(
-            PEER, lambda: rival(unconverted, case.modality, batch, workers), lambda _: None,
-            case.samples or batch, burst=workers,
+            PEER, lambda: rival(unconverted, case.modality, few, workers), lambda _: None,
+            few, burst=workers, ahead=2 * workers,
         )
     )  # fmt: skip
     spans = {c.name: calibrate(c, seconds) for c in entries}
