@@ -36,6 +36,12 @@ class Counted(Local):
         """See `Store.below`."""
         return Counted(self.folder / name, self.count)
 
+    def content(self, name: str) -> bytes:
+        """See `Store.content`."""
+        data = super().content(name)
+        self.count.add(len(data))
+        return data
+
     def read(self, name: str, offset: int, out: memoryview) -> int:
         """See `Store.read`."""
         got = super().read(name, offset, out)

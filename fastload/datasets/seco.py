@@ -56,6 +56,7 @@ class SeCo(RasterDataset):
         statistics: "seco", which knows that reflectance is a 255th of the numbers, and no mean or
             spread, since none are published; or a `Statistics` of your own, or the path of a JSON
             file of one.
+        modalities: there is only S2L2A.
         bands: names of the bands to show, in this order, such as `SeCo.rgb`. Only their files are
             read.
         missing: "error" refuses ids without a scene, "drop" leaves them out and says so.
@@ -83,6 +84,7 @@ class SeCo(RasterDataset):
         recipe: Recipe | None = None,
         statistics: What = "seco",
         *,
+        modalities: Sequence[str] | str = (MODALITY,),
         bands: Sequence[str] | None = None,
         missing: Literal["error", "drop"] = "error",
         resampling: Resampling = "bilinear",
@@ -92,6 +94,8 @@ class SeCo(RasterDataset):
         executor: Executor | None = None,
         progress: bool = True,
     ) -> None:
+        if modalities not in (MODALITY, [MODALITY], (MODALITY,)):
+            raise ValueError(f"SeCo has the modality {MODALITY} alone, got {modalities!r}")
         if version is not None and version not in _VERSIONS:
             raise ValueError(f"version must be one of {list(_VERSIONS)} or None, got {version!r}")
         check_options(missing, None)

@@ -439,6 +439,9 @@ def test_seco_beside_another_version(seco: Path) -> None:
     with pytest.raises(ValueError, match="holds several"):
         SeCo(seco.parent, progress=False)
     assert len(SeCo(seco.parent, "1m", progress=False)) == 2
+    assert len(SeCo(seco, modalities="S2L2A", progress=False)) == 2
+    with pytest.raises(ValueError, match="S2L2A alone"):
+        SeCo(seco, modalities=["S2L1C"], progress=False)
     with pytest.raises(ValueError, match="version must be"):
         SeCo(seco.parent, "2m", progress=False)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="have no modality 'S2L2A'"):
