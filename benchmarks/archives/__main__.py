@@ -150,8 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = measured(name, root, args.batch, args.workers, args.rounds, args.seconds)
             out["layouts"][name] = found
             print(line(name, found), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps(out, indent=2) + "\n")
+            if args.json is not None:
+                args.json.write_text(json.dumps(out, indent=2) + "\n")
     return 0
 
 

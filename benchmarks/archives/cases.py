@@ -65,7 +65,7 @@ CASES = {
     ),
     "geotiffs": Case(
         written.geotiffs, peers.Trees("*/*.tif", 264), RASTERIO,
-        options={"pattern": "{key}/{date}.tif"},
+        options={"pattern": "{key}/{date}.tif", "statistics": "v1.0"},
     ),
     "bigearthnet": Case(
         written.bigearthnet, peers.Trees("BigEarthNet-v1.0/*", 120, alone=True), RASTERIO,
