@@ -177,6 +177,9 @@ def eurosat(source: SSL4EOS12, modality: str, root: Path) -> None:
 
 def bigearthnet(source: SSL4EOS12, modality: str, root: Path) -> None:
     """BigEarthNet v1: patches of 120 px, one file a band, labels in a json."""
+    from rasterio.crs import CRS
+
+    crs = CRS.from_epsg(32633).to_wkt()
     bands = source.modalities[modality].band_names
     for i, pixels in scenes(source, modality):
         for t, image in enumerate(pixels):
@@ -190,7 +193,7 @@ def bigearthnet(source: SSL4EOS12, modality: str, root: Path) -> None:
             about = {
                 "labels": ["Coniferous forest", "Water bodies"],
                 "coordinates": {"ulx": 400000, "uly": 5300000, "lrx": 401200, "lry": 5298800},
-                "projection": 'PROJCS["WGS 84 / UTM zone 33N"]',
+                "projection": crs,
                 "tile_source": f"S2A_MSIL2A_{when}.SAFE",
                 "acquisition_date": f"{day(source, i, t):%Y-%m-%d %H:%M:%S}",
             }
