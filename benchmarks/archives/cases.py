@@ -70,6 +70,7 @@ CASES = {
     "bigearthnet": Case(
         written.bigearthnet, peers.Trees("BigEarthNet-v1.0/*", 120, alone=True), RASTERIO,
         modality="S2L2A", image=112,
+    ),
     "eurosat": Case(
         written.eurosat, peers.Trees("**/*.tif", 64, alone=True), RASTERIO, image=56,
         geo=peers.TorchGeo("EuroSAT", "ds/images/remote_sensing/otherDatasets/sentinel_2/tif/*/*",
