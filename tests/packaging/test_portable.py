@@ -36,7 +36,7 @@ print(lanes.LANES)
     assert run("-c", program) == "0\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_views_without_lanes(tmp_path):
     """Numba compiles for the least x86-64, or the least aarch64, and nothing is permuted."""

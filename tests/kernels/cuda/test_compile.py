@@ -24,6 +24,11 @@ VARIANTS = {
     "view.cu": [read + written for read, written in itertools.product(READ, WRITTEN)],
 }
 FILES = sorted(path.name for path in Path(fastload_kernels.cuda.__file__).parent.glob("*.cu"))
+MANY = {("view.cu", architecture) for architecture in (ARCHITECTURES[0], ARCHITECTURES[2])}
+PAIRS = [
+    pytest.param(*pair, marks=[pytest.mark.long] if pair in MANY else [])
+    for pair in itertools.product(FILES, ARCHITECTURES)
+]
 
 
 def compiled(name, defines, architecture, result="getCUBIN"):
@@ -41,8 +46,7 @@ def compiled(name, defines, architecture, result="getCUBIN"):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("name", "architecture"), PAIRS)
 def test_compiles(name, architecture):
     pytest.importorskip("cupy")
     variants = VARIANTS.get(name, [()])
