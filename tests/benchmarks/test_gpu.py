@@ -296,6 +296,7 @@ def test_peers_that_are_installed_give_what_they_say() -> None:
     assert race.comparisons == tuple(Comparison("fastload", name, 10) for name in there)
 
 
+@pytest.mark.long
 def test_pairs_of_both_engines_and_of_the_published_path() -> None:
     if (why := present.lacking((*pairs.PUBLISHED, "DALI"))) is not None:
         pytest.skip(why)

@@ -177,7 +177,12 @@ def without_handles(root: str, engine: Any, workers: int) -> None:
     tell([errors, [[s["errors"], s["replaced"]] for s in stats], Path(root, "report").exists()])
 
 
-@pytest.mark.parametrize(("engine", "workers"), [("threads", 0), ("threads", 2), ("dali", 2)])
+ENGINES = [
+    pytest.param("threads", 0, marks=pytest.mark.long), ("threads", 2), ("dali", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("engine", "workers"), ENGINES)
 def test_no_handle_left_is_not_the_datas_fault(tiny: Path, engine: Any, workers: int) -> None:
     errors, counts, reported = child(without_handles, tiny, engine, workers).result()
     assert [kind for kind, _, _ in errors] == ["MachineError", "MachineError", "item"]
@@ -272,7 +277,7 @@ def test_a_failing_disk_raises(tiny: Path, engine: Any, workers: int, number: in
     assert all(x["kind"] == "storage" and x["replaced_by"] is None for x in found["lines"])
 
 
-@pytest.mark.parametrize(("engine", "workers"), [("threads", 0), ("threads", 2), ("dali", 2)])
+@pytest.mark.parametrize(("engine", "workers"), ENGINES)
 def test_samples_of_a_failing_disk_are_replaced(tiny: Path, engine: Any, workers: int) -> None:
     found = fail(tiny, engine, workers, "replace", errno.EIO, ALWAYS, True)
     assert found["kind"] == ""

@@ -113,7 +113,7 @@ def test_b5_what_one_of_two_processes_meets_ends_both(bad: Path, tmp_path: Path)
     assert [step for step, _ in losses(out)] == [1, 2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_b5_a_process_that_vanishes_ends_the_other(tmp_path: Path) -> None:
     out, port = tmp_path / "run", str(free_port())

@@ -176,6 +176,7 @@ def test_metadata_say_what_the_weights_are(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_what_was_said_can_be_run(tmp_path: Path) -> None:
     made(tmp_path, "moco_v2", "resnet18")
     to = tmp_path / "backbone.safetensors"

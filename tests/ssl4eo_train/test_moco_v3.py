@@ -304,6 +304,7 @@ def train() -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_two_processes_train_as_one() -> None:
     alone = train()

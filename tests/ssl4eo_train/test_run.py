@@ -80,7 +80,7 @@ def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
     ("sent", "status"),
     [
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
-        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
         (signal.SIGUSR1, 138),  # B7: Slurm's --signal, as Lightning has it
         # and as submitit has it
         pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.long),

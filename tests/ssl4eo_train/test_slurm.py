@@ -123,7 +123,7 @@ def test_the_world_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu09", "15077")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_b6_two_tasks_make_one_run(tmp_path: Path) -> None:
     """Two processes with what srun sets, and no more."""

@@ -46,6 +46,7 @@ def test_processes_come_and_go_without_a_trace(scenes: Path, tmp_path: Path) -> 
     assert len(set(alone)) == 6
 
 
+@pytest.mark.long
 def test_a_step_in_parts_is_the_step_as_a_whole(scenes: Path, tmp_path: Path) -> None:
     """Nor does it matter that activations are made again in the backward pass."""
     whole = run(scenes, tmp_path / "whole", 1, "--steps", "4")
