@@ -34,6 +34,7 @@ def run(scenes: Path, out: Path, processes: int, *more: str) -> list[float]:
     return [row["loss"] for row in read(out / NAME)]
 
 
+@pytest.mark.long
 def test_processes_come_and_go_without_a_trace(scenes: Path, tmp_path: Path) -> None:
     """MAE, which has no batch norm: what a sample contributes does not depend on its company."""
     alone = run(scenes, tmp_path / "alone", 1, "--steps", "6")
