@@ -6,10 +6,7 @@ and, of Sentinel-1, ``corresponding_s2_patch``.
 
 import hashlib
 import json
-import os
-import secrets
 import warnings
-import zipfile
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from fastload.datasets.labels.corine import CLASSES_43, bits
+from fastload.datasets.rasters import arrays_file
 from fastload.storage.errors import DataError
 from fastload.storage.formats.geotiff import Head, centres
 from fastload.storage.index_place import Places
@@ -171,13 +169,7 @@ def save(found: PatchLabels, path: Path) -> None:
     """
     arrays = {field.name: getattr(found, field.name) for field in fields(found)}
     arrays["origin"] = np.frombuffer(found.origin.encode(), np.uint8)
-    temporary = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays_file.write(path, arrays)
 
 
 def load(path: Path, trusted: Collection[int] | None = None) -> PatchLabels:
@@ -190,16 +182,12 @@ def load(path: Path, trusted: Collection[int] | None = None) -> PatchLabels:
     Raises:
         ValueError: where it is not a sound table.
     """
-    with path.open("rb") as file:
-        owner = os.fstat(file.fileno()).st_uid
-        if trusted is not None and owner not in trusted:
-            raise ValueError(f"it is of user {owner}, who owns neither this process nor the data")
-        try:
-            with np.load(file, allow_pickle=False) as found:
-                arrays = {name: found[name] for name in _KINDS}
-                origin = found["origin"].tobytes().decode()
-        except (LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"it makes no sense ({error})") from error
+    return arrays_file.read(path, trusted, _labels)
+
+
+def _labels(found: arrays_file.Arrays) -> PatchLabels:
+    arrays = {name: found[name] for name in _KINDS}
+    origin = found["origin"].tobytes().decode()
     N = len(arrays["key"])
     for name, array in arrays.items():
         if array.dtype.kind != _KINDS[name] or array.shape != (N,):

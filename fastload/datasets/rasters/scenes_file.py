@@ -1,9 +1,6 @@
 """The file of a table of scenes: NumPy's npz, whose members have a CRC-32 each."""
 
 import json
-import os
-import secrets
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.datasets.rasters import arrays_file
 from fastload.datasets.rasters.scenes import Scenes
 
 _KINDS = {"key": "S", "lon": "f", "lat": "f", "time": "i", "path": "S", "text": "u"}
@@ -25,13 +23,7 @@ def save(scenes: Scenes, path: Path) -> None:
     """
     text = json.dumps({"origin": scenes.origin, "odd": scenes.odd, "files": scenes.files}).encode()
     arrays = {name: getattr(scenes, name) for name in _KINDS if name != "text"}
-    temporary = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:  # never what is there, nor through a link
-            np.savez(file, text=np.frombuffer(text, np.uint8), **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays_file.write(path, {"text": np.frombuffer(text, np.uint8), **arrays})
 
 
 def load(path: Path, trusted: Collection[int] | None = None) -> Scenes:
@@ -44,19 +36,15 @@ def load(path: Path, trusted: Collection[int] | None = None) -> Scenes:
     Raises:
         ValueError: where it is not a sound table.
     """
-    with path.open("rb") as file:
-        owner = os.fstat(file.fileno()).st_uid
-        if trusted is not None and owner not in trusted:
-            raise ValueError(f"it is of user {owner}, who owns neither this process nor the data")
-        try:
-            with np.load(file, allow_pickle=False) as found:
-                arrays = {name: found[name] for name in _KINDS}
-            text = json.loads(arrays.pop("text").tobytes())
-            odd, files = (tuple(map(str, text[name])) for name in ("odd", "files"))
-            scenes = Scenes(**arrays, origin=dict(text["origin"]), odd=odd, files=files)
-            _check(arrays)
-        except (LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"it makes no sense ({error})") from error
+    return arrays_file.read(path, trusted, _scenes)
+
+
+def _scenes(found: arrays_file.Arrays) -> Scenes:
+    arrays = {name: found[name] for name in _KINDS}
+    text = json.loads(arrays.pop("text").tobytes())
+    odd, files = (tuple(map(str, text[name])) for name in ("odd", "files"))
+    scenes = Scenes(**arrays, origin=dict(text["origin"]), odd=odd, files=files)
+    _check(arrays)
     return scenes
 
 
