@@ -191,7 +191,7 @@ def _tars(root: Store, split: str | None) -> Store:
         raise FileNotFoundError(f"{place.place}: expected shards named *.tar; {_holds(root)}")
     if root.filenames(".tar", 1):
         return root
-    there = _splits(root) or [n for n in root.folders() if root.below(n).filenames(".tar", 1)]
+    there = _splits(root) or root.folders_with(".tar")
     if len(there) > 1:
         raise ValueError(f"{root.place} holds several splits, say which: split is one of {there}")
     if not there:

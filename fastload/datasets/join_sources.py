@@ -40,12 +40,14 @@ def join_sources(
     missing: str = "error",
     align: str | None = None,
     columns: Sequence[str] = (),
+    own_columns: Sequence[str] = (),
 ) -> Joined:
     """Join sources by key; dates that are far apart at an index are reported.
 
     Args:
         sources: by modality, the first is the reference.
         missing, align, columns: as `fastload.SSL4EOS12` has them.
+        own_columns: further columns, which the layout keeps unasked.
 
     Raises:
         ValueError: where keys or columns are missing.
@@ -55,7 +57,8 @@ def join_sources(
     if align is not None:
         sources = _aligned(sources, rows)
     report({n: _of(s.columns.time, rows[n]) for n, s in sources.items()}, align is not None)
-    return Joined(sources, rows, chosen(columns, sources, rows))
+    asked = chosen(columns, sources, rows)
+    return Joined(sources, rows, asked | chosen(own_columns, sources, rows))
 
 
 def _of(values: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:

@@ -117,9 +117,8 @@ class SSL4EOS12(Dataset):
             if says:
                 says.tell(name, source)
         tell_of(self.bad_shards, folders.split.place)
-        text = isinstance(columns, str)  # which is refused below
-        kept = columns if says is None or text else [*columns, *says.columns(names)]
-        joined = left_out(join_sources(sources, missing, align, kept), dates)
+        own_columns = says.columns(names) if says else ()
+        joined = left_out(join_sources(sources, missing, align, columns, own_columns), dates)
         shown = [source.modality for source in joined.sources.values()]
         same = says.same_ground if says else _one_square(shown)
         super().__init__(joined.sources, recipe, own, seed, joined.rows, joined.extras, same)
@@ -136,8 +135,7 @@ class SSL4EOS12(Dataset):
     @classmethod
     def modalities_at(cls, root: Store, split: str) -> list[str]:
         """See `Dataset.modalities_at`: all folders of tars, those of Sentinel-2 first."""
-        below = root.below(split)
-        found = [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        found = root.below(split).folders_with(".tar")
         return sorted(found, key=lambda name: not name.startswith("S2"))
 
 

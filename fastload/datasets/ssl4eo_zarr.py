@@ -107,8 +107,7 @@ class SSL4EOS12Zarr(Dataset):
     @classmethod
     def modalities_at(cls, root: Store, split: str) -> list[str]:
         """See `Dataset.modalities_at`: all folders of zips."""
-        below = root.below(split)
-        return [name for name in below.folders() if below.below(name).filenames(SUFFIX, 1)]
+        return root.below(split).folders_with(SUFFIX)
 
 
 class ManySource(ZarrSource):

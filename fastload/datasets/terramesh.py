@@ -107,8 +107,8 @@ class TerraMesh(Dataset):
         sources = {name: source(name) for name in names}
         tell_of(self.bad_shards, folders.split.place)
         try:
-            kept = [*columns, *([kind_column(S1)] if S1 in names else [])]
-            joined = join_sources(sources, missing, None, kept)
+            own_columns = [kind_column(S1)] if S1 in names else []
+            joined = join_sources(sources, missing, None, columns, own_columns)
         except ValueError as error:
             hint = "; 'S1' is S1GRD or S1RTC, whichever a sample has"
             raise ValueError(f"{error}{hint if set(KINDS) & set(names) else ''}") from error
@@ -117,8 +117,7 @@ class TerraMesh(Dataset):
     @classmethod
     def modalities_at(cls, root: Store, split: str) -> list[str]:
         """See `Dataset.modalities_at`: all folders of tars; S1 where there are both kinds of it."""
-        below = root.below(split)
-        there = [name for name in below.folders() if below.below(name).filenames(".tar", 1)]
+        there = root.below(split).folders_with(".tar")
         if not set(KINDS) <= set(there):
             return there
         return [S1 if name == KINDS[0] else name for name in there if name != KINDS[1]]

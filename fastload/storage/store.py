@@ -116,6 +116,10 @@ class Store(ABC):
         """The store of a folder in it, which need not be there; "a/b" is one in another."""
         raise FileNotFoundError(f"{self.place}: there is no folder {name!r}")
 
+    def folders_with(self, suffix: str) -> Names:
+        """Those of `folders` that hold a file whose name ends so."""
+        return [name for name in self.folders() if self.below(name).filenames(suffix, 1)]
+
     def walk(self, suffix: str = "") -> Iterator[str]:
         """Names of the files at any depth that end so, such as "a/b.tif", in their order."""
         found, inside = self.filenames(suffix), self.folders()

@@ -277,3 +277,8 @@ def test_real_pixels(tmp_path: Path) -> None:
     assert batch["S1"][0].abs().mean() < 2
     classes = {float(c) for image in true["LULC"] for c in np.unique(image)}
     assert set(batch["LULC"][0].unique().tolist()) == classes
+
+
+def test_columns_are_a_list(root: Path) -> None:
+    with pytest.raises(ValueError, match="columns must be a list of names"):
+        TerraMesh(root, modalities="S1", columns="crs", progress=False)
