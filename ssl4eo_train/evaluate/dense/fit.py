@@ -170,7 +170,10 @@ def rate(plan: Plan, step: int, steps_per_epoch: int, total: int) -> float:
         return float(plan.rate * plan.decay ** (step // steps_per_epoch))
     if plan.schedule == "constant":
         return plan.rate
-    return float((plan.rate - plan.least) * (1 - step / total) ** POWER + plan.least)
+    left = (1 + math.cos(math.pi * step / total)) / 2
+    if plan.schedule == "poly":
+        left = (1 - step / total) ** POWER
+    return float((plan.rate - plan.least) * left + plan.least)
 
 
 def loss_of(bench: Bench, plan: Plan, scores: list[Tensor], truth: Tensor) -> Tensor:

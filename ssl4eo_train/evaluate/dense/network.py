@@ -88,7 +88,7 @@ def inner_side(pretrained: Pretrained, plan: Plan) -> int:
 
 
 class Segmenter(DenseNetwork):
-    """UPerNet or DeepLabV3+ by segmentation-models-pytorch: ``[N, C, H, W]`` to ``[N, K, H, W]``.
+    """A decoder of segmentation-models-pytorch: ``[N, C, H, W]`` to ``[N, K, H, W]``.
 
     Args:
         pretrained: the backbone, which stays as it is.
@@ -129,8 +129,7 @@ class Segmenter(DenseNetwork):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """See `DenseNetwork.forward`."""
-        if self.plan.decoder == "deeplabv3plus":
-            self._check(self.inner or images.shape[-1], self.inner or images.shape[-2])
+        self._check(self.inner or images.shape[-2], self.inner or images.shape[-1])
         maps = self.looked(images)
         if self.neck is not None:
             maps = [images, images, *self.neck(maps)]  # The decoder passes the first two over.
@@ -140,11 +139,14 @@ class Segmenter(DenseNetwork):
         size = images.shape[-2:]
         return [F.interpolate(s, size, mode="bilinear", align_corners=False) for s in scores]
 
-    def _check(self, *sides: int) -> None:
-        if any(side % DILATED for side in sides):
+    def _check(self, height: int, width: int) -> None:
+        """Refuse sides at which the decoder's maps do not meet."""
+        decoder = self.plan.decoder
+        multiple = {"deeplabv3plus": DILATED, "fpn": STRIDE}.get(decoder, 1)
+        if height % multiple or width % multiple:
             raise SetupError(
-                f"deeplabv3plus takes images whose sides are multiples of {DILATED}, got "
-                f"{sides[1]} x {sides[0]}; size=N resamples them"
+                f"{decoder} takes images whose sides are multiples of {multiple}, got {height} x "
+                f"{width}; size=N resamples them"
             )
 
     def said(self, scores: Tensor) -> Tensor:
@@ -155,6 +157,7 @@ class Segmenter(DenseNetwork):
 def _decoder(plan: Plan, channels: Sequence[int]) -> nn.Module:
     """Maps to maps ``[N, plan.channels, h, w]``."""
     from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
     from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 
     make: dict[str, Callable[[], nn.Module]] = {
@@ -168,6 +171,12 @@ def _decoder(plan: Plan, channels: Sequence[int]) -> nn.Module:
             aspp_separable=True,
             # mmsegmentation leaves maps out before they are classified, as `_head` does.
             aspp_dropout=0.0,
+        ),
+        "fpn": lambda: FPNDecoder(
+            encoder_channels=list(channels),
+            pyramid_channels=2 * plan.channels,
+            segmentation_channels=plan.channels,
+            dropout=0.0,
         ),
     }
     if plan.decoder not in make:

@@ -5,9 +5,10 @@ from typing import Literal, get_args
 
 from ssl4eo_train.methods.common import expect
 
-Decoder = Literal["upernet", "deeplabv3plus", "difference"]
+Decoder = Literal["upernet", "deeplabv3plus", "fpn", "difference"]
+"""``fpn`` is Semantic FPN. ``difference`` is for change alone, and all others are not."""
 Optimiser = Literal["adamw", "adam", "sgd"]
-Schedule = Literal["poly", "exponential", "constant"]
+Schedule = Literal["poly", "cosine", "exponential", "constant"]
 SLIDES = -1
 """Of `Plan.slide`: two thirds of a crop."""
 
@@ -22,7 +23,6 @@ class Plan:
     """Mode of the backbone in training: in ``train`` the statistics of batch norms move, even of a
     frozen backbone. ``auto``: that of what is trained."""
     decoder: Decoder = "upernet"
-    """``difference`` is for change alone, and all others are not."""
     channels: int = 256
     """Of the decoder; ``difference`` has those of the backbone."""
     dropout: float = 0.1
@@ -45,11 +45,11 @@ class Plan:
     """Of the backbone, as a share of `rate`."""
     weight_decay: float = 1e-2
     schedule: Schedule = "poly"
-    """``poly``: falls by (1 - step / steps) ** 0.9 to `least`; ``exponential``: by `decay` an
-    epoch."""
+    """``poly``: falls by (1 - step / steps) ** 0.9 to `least`; ``cosine``: by half a cosine;
+    ``exponential``: by `decay` an epoch."""
     decay: float = 0.95
     least: float = 0.0
-    """Rate that ``poly`` ends at."""
+    """Rate that ``poly`` and ``cosine`` end at."""
     warmup: int = 0
     """Steps of a linear rise at first."""
     mean_of_all: bool = False
@@ -75,14 +75,16 @@ class Plan:
     every: int = 1
     """Epochs from one look to the next; the last one is looked at."""
     judge_batch: int = 8
-    """Images of a forward pass in evaluation, and of a batch of the metrics by batch."""
+    """Images of a forward pass in evaluation."""
+    figures_batch: int = 0
+    """Images of a batch of the figures by batch; 0 for `judge_batch`."""
     shuffled_test: bool = False
     """Test in a drawn order, which figures by batch depend on."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "epochs", "batch", "every", "judge_batch"):
             expect(getattr(self, name) > 0, name, getattr(self, name), "a count")
-        for name in ("steps", "warmup", "size", "crop"):
+        for name in ("steps", "warmup", "size", "crop", "figures_batch"):
             expect(getattr(self, name) >= 0, name, getattr(self, name), "a count, or 0")
         for name in ("auxiliary", "weight_decay", "least", "backbone_rate"):
             expect(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0")

@@ -23,7 +23,7 @@ def run(bench: Bench, plan: Plan) -> Outcome:
     if fitted.figure is not None:
         chosen[f"val_{maps.NAMES[bench.task.kind]}"] = fitted.figure
     return Outcome(
-        Mapped(matrices, plan.judge_batch),
+        Mapped(matrices, plan.figures_batch or plan.judge_batch),
         chosen=chosen,
         settings=asdict(plan),
         history=fitted.history,
