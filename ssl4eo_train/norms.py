@@ -10,7 +10,7 @@ Norm = TypeVar("Norm", bound=_BatchNorm)
 
 
 def replace(module: nn.Module, new: Callable[[_BatchNorm], nn.Module]) -> int:
-    """Put ``new(norm)`` in place of every batch norm inside a module; returns how many there are."""
+    """Put ``new(norm)`` in place of each batch norm inside a module; returns how many there are."""
     count = 0
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):

@@ -29,10 +29,11 @@ class SplitBatchNorm(_BatchNorm):
             raise ValueError(f"batch norm needs [N, C, ...], got {list(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise each part with its own mean and variance; in evaluation with the running ones."""
+        """Normalise each part with its own mean and variance; in evaluation as torch's."""
         if not self.training:
             return super().forward(input)
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
         share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)

@@ -249,7 +249,11 @@ def separate(encoder: nn.Module, splits: int, settings: Settings) -> int:
 
 def build(settings: Settings) -> MoCo:
     """See `Method.build`."""
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size)
+    # SSL4EO-S12 replaces conv1 where there are 2, 12, 13 or 15 bands, and not for RGB.
+    redrawn = settings.bands != 3
+    backbone: Any = backbones.build(
+        settings.arch, settings.bands, settings.image_size, redrawn_conv1=redrawn
+    )
     backbone.set_grad_checkpointing(settings.checkpointing)
     head = projector(backbones.width(backbone))
     encoder = nn.Sequential()

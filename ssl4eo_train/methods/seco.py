@@ -92,7 +92,8 @@ def recipe(
         other = "independent"
     views = {
         # SeCo counts each date of a location as a sample; here a sample is a location, and the
-        # date is drawn.
+        # date is drawn. With `--epoch-of dates` an epoch has as many steps as SeCo's, though a date
+        # may come more than once in it, or not at all.
         "moco": (replace(augmented, timestamp="same"),) * 2,
         "moco_tp": (replace(augmented, timestamp=other),) * 2,
         # Of the dates t0, t1, t2: the query t0, and the keys A(t1), t2 and A(t0).
@@ -242,7 +243,10 @@ class SeCo(MoCo):
 
 def build(settings: Settings) -> SeCo:
     """See `Method.build`."""
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size)
+    # SeCo leaves conv1 as torchvision draws it.
+    backbone: Any = backbones.build(
+        settings.arch, settings.bands, settings.image_size, redrawn_conv1=False
+    )
     backbone.set_grad_checkpointing(settings.checkpointing)
     options: Options = settings.options
     spaces = SPACES[options.data_mode]

@@ -64,7 +64,8 @@ def test_each_part_is_normalised_as_by_a_norm_of_its_own(parts: int, momentum: A
 
 def of_the_notebook(x: Tensor, one: nn.BatchNorm2d, parts: int) -> tuple[Tensor, Tensor, Tensor]:
     """What a norm that sees parts as further channels gives, and its statistics afterwards."""
-    assert one.running_mean is not None and one.running_var is not None
+    assert one.running_mean is not None
+    assert one.running_var is not None
     N, C, H, W = x.shape
     mean, variance = one.running_mean.repeat(parts), one.running_var.repeat(parts)
     side_by_side = x.reshape(N // parts, C * parts, H, W)
@@ -176,8 +177,10 @@ def train_both() -> dict[str, Any]:
     return {"moco_v2": train(PARTS, "moco_v2", 2), "seco": train(PARTS, "seco", 4)}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [4, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "count", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.long)]
+)
 def test_one_process_of_four_parts_is_several_processes(count: int) -> None:
     """So every number of processes that divides the parts trains the same network."""
     alone = train_both()
