@@ -24,7 +24,7 @@ def build(
         bands: input channels C.
         image_size: side of the input in pixels; only transformers depend on it.
         redrawn_conv1: draw a ResNet's first convolution as torch does by default, as SSL4EO-S12,
-            which replaces it; else as torchvision, which is 1.9 times as wide for 3 bands.
+            which replaces it; for 3 bands 1.9 times as wide as torchvision draws it otherwise.
         zero_last: start the last norm of each of a ResNet's blocks at 0 instead of 1, torchvision's
             ``zero_init_residual``.
         more: further options of timm's constructor.
