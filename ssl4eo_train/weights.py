@@ -163,7 +163,7 @@ def _misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Itera
 
 def is_run(content: Mapping[str, Any]) -> bool:
     """Whether a file is a checkpoint of this package."""
-    return content.get("format") == checkpoint.FORMAT and "run" in content
+    return content.get("format") in checkpoint.READ and "run" in content
 
 
 def settings_of(run: Mapping[str, Any]) -> Settings:

@@ -33,11 +33,8 @@ RADIOMETRY = {
 
 
 def warmup_cosine(progress: Progress, warmup_epochs: float, start: float, end: float) -> float:
-    """Linear from 0 to `start` over the warm-up, then half a cosine to `end`, per step.
-
-    The warm-up never takes more than a tenth of the schedule; the published ones take just that.
-    """
-    steps = round(min(warmup_epochs * progress.steps_per_epoch, progress.total / 10))
+    """Linear from 0 to `start` over the warm-up, then half a cosine to `end`, per step."""
+    steps = round(warmup_epochs * progress.steps_per_epoch)
     if progress.step < steps:
         return start * progress.step / steps
     return cosine((progress.step - steps) / max(1, progress.total - steps), start, end)

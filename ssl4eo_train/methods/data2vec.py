@@ -63,7 +63,8 @@ class Options:
     clip: float = 3.0
     """Largest norm of the gradient."""
     warmup: float = 10.0
-    """Epochs. What the published run had is not known; these are FB's for ViT-B."""
+    """Epochs. What the published run had is open: its script, a trial, has 1 of 2, and its weights
+    do not tell. These are FB's for ViT-B."""
     end_rate: float = 1e-5
     """Learning rate at the end."""
     scale_rate: bool = False
@@ -125,7 +126,12 @@ class Data2Vec(Learner):
 
     @property
     def backbone(self) -> nn.Module:
-        """See `Learner.backbone`. Its feature is the mean over the patches."""
+        """See `Learner.backbone`. Its feature is the mean over the patches, each normed before.
+
+        The published linear evaluation means first and then norms, without scale and shift
+        (SSL4EO-S12's modeling_finetune.py): on a barely trained network the same direction, but
+        13 % another length. Who compares with its figures must do so, too.
+        """
         return self.student.backbone
 
     def forward(self, views: list[Tensor], samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
@@ -166,7 +172,11 @@ class Data2Vec(Learner):
         return AdamW(decay_groups(named, decay, exempt=["backbone.cls_token"]), lr=self.lr)
 
     def before_step(self, optimizer: Optimizer, progress: Progress) -> float:
-        """Warm up, then follow a cosine to `Options.end_rate`, step by step."""
+        """Warm up, then follow a cosine to `Options.end_rate`, step by step.
+
+        FB's rise reaches the base rate a step before the warm-up ends, this one when it ends: 1e-7
+        of 1e-3 apart at the published length.
+        """
         if progress.step == 0:
             self.follow(0.0)  # The student may have been given weights since it was made.
         rate = warmup_cosine(progress, self.options.warmup, self.lr, self.options.end_rate)

@@ -63,6 +63,9 @@ class Options:
     """See `Family`; 0 for the one published for the backbone."""
     solarize_dark: bool = False
     """Solarize below the threshold, as SSL4EO-S12; by default it is above, as in FB, by PIL."""
+    published_positions: bool = True
+    """Resample a transformer's positions for small views as FB: bicubic without antialiasing, by
+    the factor 6.1/14 where 6/14 would do. Without it as timm, and as an exported backbone does."""
     outputs: int = 65536
     """K, what the head tells apart."""
     hidden: int = 2048

@@ -26,7 +26,9 @@ from ssl4eo_train.methods.mae_networks import Decoder, Encoder
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 from ssl4eo_train.methods.patches import patchify, transformer
 
-# The published table is of 100 epochs; the script that is in the repository runs 200.
+# The published table is of 100 epochs; the script that is in the repository runs 200. It trains on
+# locations drawn with replacement, which is no sane default; the configurations ask for it by
+# `resample`.
 PUBLISHED = Published(arch="vit_small_patch16_224", image_size=224, batch=256, epochs=100)
 LEARNING_RATE = 1.5e-4
 

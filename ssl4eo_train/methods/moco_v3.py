@@ -50,7 +50,7 @@ class Options:
     width: int = 256
     """Of the embeddings."""
     warmup: float = 10.0
-    """Epochs over which the learning rate rises. FB: 40 of 300."""
+    """Epochs over which the learning rate rises; FB has 40, of 300."""
     weight_decay: float = 0.1
     """On all parameters, biases and norms included."""
     frozen_patches: bool = True
@@ -219,8 +219,11 @@ def build(settings: Settings) -> MoCoV3:
     options: Options = settings.options
     is_vit = is_transformer(settings.arch, settings.image_size)
     # timm knows FB's initialisation of everything but what `fix` sets.
-    more = {"weight_init": "moco"} if is_vit else {}
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size, **more)
+    more: dict[str, Any] = {"weight_init": "moco"} if is_vit else {}
+    # FB and SSL4EO-S12 make a ResNet with zero_init_residual, and neither replaces conv1.
+    own = {"redrawn_conv1": False, "zero_last": True}
+    size = settings.image_size
+    backbone: Any = backbones.build(settings.arch, settings.bands, size, **own, **more)
     if is_vit:
         fix(backbone, options)
     backbone.set_grad_checkpointing(settings.checkpointing)
