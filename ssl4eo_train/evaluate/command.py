@@ -1,0 +1,139 @@
+"""The command line of the evaluation."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from fastload import DataError
+from fastload.processors import processors
+from ssl4eo_train import presets
+from ssl4eo_train.errors import SetupError
+from ssl4eo_train.evaluate import metrics, result
+from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.inputs import match
+from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
+from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
+from ssl4eo_train.evaluate.task import Task
+from ssl4eo_train.evaluate.tasks import TASKS, task
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    That is 0; 1 after data that cannot be read; 2 where the evaluation cannot start.
+    """
+    args = parser().parse_args(argv)
+    try:
+        evaluate(args)
+    except SetupError as error:
+        print(f"ssl4eo_train.evaluate: {error}", file=sys.stderr)
+        return 2
+    except (DataError, OSError, ValueError) as error:
+        print(f"ssl4eo_train.evaluate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Do what the command line says; returns what is in ``result.json``."""
+    its, how = task(args.task), protocol(args.protocol)
+    options = _options(args, its, how)
+    backbone = load(
+        args.checkpoint,
+        arch=args.arch,
+        channels=_channels(args.modality, args.bands),
+        wanted=args.radiometry,
+        image_size=args.image_size,
+        seed=args.seed,
+    )
+    offered = its.offers(args.data)
+    inputs = match(backbone.channels, offered, args.missing_bands == "zero", backbone.wanted)
+    splits = its.splits(args.data, inputs.bands, args.seed)
+    bench = Bench(
+        task=its,
+        pretrained=backbone,
+        inputs=inputs,
+        splits={"train": splits.train, "val": splits.val, "test": splits.test},
+        device=torch.device(_device(args.device)),
+        workers=args.workers,
+        seed=args.seed,
+        out=args.out,
+        engine=args.loader,
+    )
+    torch.manual_seed(args.seed)
+    outcome = how.run(bench, options)
+    numbers = metrics.metrics(its, outcome)
+    asked = {n: str(v) if isinstance(v, Path) else v for n, v in vars(args).items()}
+    content = result.record(bench, outcome, numbers, asked, splits.told)
+    result.write(args.out, content)
+    print(f"{args.task} {args.protocol} {its.metric} {100 * numbers[its.metric]['value']:.2f} %")
+    return content
+
+
+def _options(args: argparse.Namespace, its: Task, how: Module) -> Any:
+    """The protocol's options.
+
+    Raises:
+        SetupError: where there is no such option, or the protocol is not for the task.
+    """
+    if its.kind not in how.KINDS:
+        raise SetupError(
+            f"--protocol {args.protocol} is for tasks of {', '.join(how.KINDS)}; "
+            f"{args.task} is one of {its.kind}"
+        )
+    given = presets.assignments(args.set)
+    defaults = dataclasses.asdict(how.Options())
+    presets.known(given, defaults, "--set")
+    return how.Options(**{n: presets.fitting(n, v, defaults[n]) for n, v in given.items()})
+
+
+def _channels(modality: str | None, bands: list[str] | None) -> tuple[Channel, ...] | None:
+    if bands is None:
+        return None
+    return tuple(Channel(modality=modality or "S2L1C", band=band) for band in bands)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m ssl4eo_train.evaluate",
+        description="Downstream numbers of a checkpoint, as result.json and report.html.",
+    )
+    p.add_argument("--task", choices=list(TASKS), required=True)
+    p.add_argument("--protocol", choices=list(PROTOCOLS), required=True)
+    p.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FILE",
+        help=f"a run's folder, an export, a published file, or {UNTRAINED!r}",
+    )
+    p.add_argument("--data", required=True, metavar="ROOT", help="the task's files, as distributed")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("--arch", help="of a file that does not say it")
+    p.add_argument("--modality", help="of a file that does not say it")
+    p.add_argument("--bands", nargs="+", metavar="NAME", help="of a file that does not say them")
+    p.add_argument("--radiometry", choices=get_args(Wanted), help="default: as the file's kind")
+    p.add_argument("--image-size", type=int, metavar="N", help="default: that of training")
+    p.add_argument(
+        "--missing-bands",
+        choices=("error", "zero"),
+        default="error",
+        help="bands of the backbone that the task lacks: refuse them, or show zeros",
+    )
+    p.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of the protocol")
+    p.add_argument("--loader", choices=("threads", "dali"), default="threads")
+    p.add_argument("--workers", type=int, default=min(16, processors()), metavar="N")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    p.add_argument("--seed", type=int, default=0, metavar="N")
+    return p
