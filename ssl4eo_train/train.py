@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl4eo_train import checkpoint, data, distributed, sync_norm, weights
+from ssl4eo_train import checkpoint, data, distributed, expected, sync_norm, weights
 from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import PRECISIONS, Config
 from ssl4eo_train.distributed import World
@@ -72,7 +72,7 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
     )
     model = METHODS[config.method].build(settings)
     if config.init is not None and saved is None:
-        told = weights.init(model.backbone, Path(config.init))
+        told = weights.init(model.backbone, Path(config.init), expected.of_data(config, dataset))
         if world.first:
             print(told, flush=True)
     layout = torch.channels_last if channels_last else torch.preserve_format
