@@ -44,19 +44,23 @@ def votes(
 
     Args:
         bank: features ``[B, F]``, of any length.
-        labels: theirs, int64 ``[B]``, from 0 to `classes` - 1.
+        labels: theirs, int64 ``[B]``, from 0 to `classes` - 1; or several each, 0 and 1 ``[B, K]``.
         queries: features ``[Q, F]``.
         classes: K.
         neighbours: how many vote; all of the bank where it has fewer.
         temperature: divides the cosines.
 
     Returns:
-        float32 ``[Q, K]``.
+        float32 ``[Q, K]``: sums of votes, or of several labels shares of them.
     """
     cosine = F.normalize(queries.float(), dim=1) @ F.normalize(bank.float(), dim=1).T  # [Q, B]
     nearest, which = cosine.topk(min(neighbours, len(bank)), dim=1)  # [Q, k]
+    weight = (nearest / temperature).exp()
+    if labels.ndim == 2:
+        share = weight / weight.sum(dim=1, keepdim=True)
+        return torch.einsum("qn,qnk->qk", share, labels[which].float())
     sums = torch.zeros(len(queries), classes, device=queries.device)
-    return sums.scatter_add_(1, labels[which], (nearest / temperature).exp())
+    return sums.scatter_add_(1, labels[which], weight)
 
 
 @contextmanager
