@@ -54,7 +54,8 @@ class Bench:
 
         Yields:
             Of each view ``[N, C, h, w]``, of change ``[N, 2, C, h, w]``, float32; the targets:
-            int64 ``[N]`` or float32 ``[N, K]`` of labels, or of the first view int64 ``[N, h, w]``; and
+            int64 ``[N]`` or float32 ``[N, K]`` of labels, or of the first view int64
+            ``[N, h, w]``; and
             the batch. Tensors are on the device.
         """
         shown = (views,) if isinstance(views, View) else tuple(views)
