@@ -77,11 +77,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
-    numbers = metrics.metrics(its, outcome)
+    measured = metrics.measure(its, outcome, args.seed)
     asked = {n: str(v) if isinstance(v, Path) else v for n, v in vars(args).items()}
-    content = result.record(bench, outcome, numbers, asked, splits.told)
+    content = result.record(bench, outcome, measured, asked, splits.told)
     result.write(args.out, content)
-    print(f"{args.task} {args.protocol} {its.metric} {100 * numbers[its.metric]['value']:.2f} %")
+    print(f"{args.task} {args.protocol} {its.metric} {percent(measured.numbers[its.metric])}")
     return content
 
 
