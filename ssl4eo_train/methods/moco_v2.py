@@ -17,8 +17,9 @@ from torch.optim import SGD, Optimizer
 from fastload.recipe import Recipe
 from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
-from ssl4eo_train.methods.common import RADIOMETRY, cosine, expect, follow, set_rate, spread
+from ssl4eo_train.methods.common import cosine, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 
 # 100 epochs where FB has 200: the published scripts. They ran 4 processes of 64 samples.
 PUBLISHED = Published(arch="resnet50", image_size=224, batch=256, epochs=100)
@@ -36,6 +37,11 @@ class Options:
     """Of the key encoder's moving average."""
     temperature: float = 0.2
     """Divides the similarities. FB's default of 0.07 is overridden by the published scripts."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
+
+    def __post_init__(self) -> None:
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -48,7 +54,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     view = View(
         size=image_size,
@@ -67,7 +74,7 @@ def recipe(
         sigma=(0.1, 2.0),
         hflip=0.5,
     )
-    return Recipe((view, view), RADIOMETRY)
+    return recipe_of((view, view), options.pixels)
 
 
 class MoCo(Learner):
