@@ -15,8 +15,8 @@ from ssl4eo_train.methods.method import Progress
 
 # SSL4EO-S12 casts DN / 10000 * 255 to uint8 without a clip, so that 12000 DN wraps to grey 50, and
 # so do pixels that brightness and contrast push out of range. Its README says "clip to [0, 1]";
-# that is what is done here, in float, without rounding to grey levels of 39.2 DN. Like SSL4EO-S12,
-# no mean is subtracted afterwards.
+# that is what is done here, in float, without rounding to grey levels of 39.2 DN, unless the option
+# `pixels` asks for the published way (`pixels.recipe_of`). Like SSL4EO-S12, no mean is subtracted.
 RADIOMETRY = {
     "S2L1C": Radiometry.reflectance(),
     "S2L2A": Radiometry.reflectance(),

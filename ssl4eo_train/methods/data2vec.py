@@ -20,7 +20,6 @@ from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods import masks
 from ssl4eo_train.methods.common import (
-    RADIOMETRY,
     decay_groups,
     expect,
     follow,
@@ -31,6 +30,7 @@ from ssl4eo_train.methods.common import (
 from ssl4eo_train.methods.data2vec_networks import Student, Teacher
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 from ssl4eo_train.methods.patches import transformer
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 
 if TYPE_CHECKING:
     from timm.models import Beit
@@ -74,6 +74,8 @@ class Options:
     half_teacher: bool = False
     """Let the teacher too compute in half precision, where the run does. Published: the student
     alone."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
 
     def __post_init__(self) -> None:
         shares = {"masked": self.masked, "block": self.block}
@@ -82,6 +84,7 @@ class Options:
         expect(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
         for name in ("beta", "layer_scale", "clip"):
             expect(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -94,7 +97,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     view = View(
         size=image_size,
@@ -103,7 +107,7 @@ def recipe(
         timestamp="independent",
         hflip=0.5,
     )
-    return Recipe((view,), RADIOMETRY)
+    return recipe_of((view,), options.pixels)
 
 
 class Data2Vec(Learner):

@@ -18,8 +18,9 @@ from fastload.recipe import Recipe
 from fastload_kernels import View
 from ssl4eo_train import backbones, distributed, split_norm
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods.common import RADIOMETRY, cosine, expect, follow, set_rate, spread
+from ssl4eo_train.methods.common import cosine, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 
 # 100 epochs where FB has 200: the published scripts. They ran 4 processes of 64 samples.
 PUBLISHED = Published(arch="resnet50", image_size=224, batch=256, epochs=100)
@@ -43,6 +44,11 @@ class Options:
     of 256 are on 1, 2 or 4 processes. 0: a part is what a process holds, and one process alone
     normalises query and key by the very same samples; without shuffled keys FB's single-GPU
     notebook loses 4 % on CIFAR-10."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
+
+    def __post_init__(self) -> None:
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -55,7 +61,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     view = View(
         size=image_size,
@@ -74,7 +81,7 @@ def recipe(
         sigma=(0.1, 2.0),
         hflip=0.5,
     )
-    return Recipe((view, view), RADIOMETRY)
+    return recipe_of((view, view), options.pixels)
 
 
 class MoCo(Learner):
