@@ -33,6 +33,15 @@ class Bench:
     seed: int
     out: Path
     engine: Literal["threads", "dali"] = "threads"
+    cache: Path | None = None
+    """Folder where features are kept; None for nowhere."""
+    origin: str = ""
+    """Names the data, for what is kept of them."""
+    name: str = ""
+    """Of the task in its table."""
+    fraction: float = 1.0
+    """Share of the training samples that is asked for; `splits` has it, unless the protocol draws
+    it."""
 
     def batches(
         self,
@@ -89,6 +98,18 @@ class Bench:
             return mask.flatten(1, -3).squeeze(1).long()
         label: Tensor = batch[self.task.label].to(self.device)
         return label.long() if self.task.kind == "class" else label.float()
+
+    def shown(
+        self, split: Split, size: int, batch_size: int, resize: int = 0
+    ) -> Iterator[tuple[list[Tensor], Tensor, dict[str, Any]]]:
+        """The samples of a split of one date, in order, as `batches`: whole images of `size`, or
+        the middle of whole images of `resize`.
+
+        That is Resize(256) and CenterCrop(224) to the pixel, for square images.
+        """
+        at = ((resize or size) - size) // 2
+        for images, targets, batch in self.batches(split, self.whole(resize or size), batch_size):
+            yield [x[..., at : at + size, at : at + size] for x in images], targets, batch
 
     def whole(self, size: int) -> View:
         """A view of the whole image, of all dates where the task has two."""

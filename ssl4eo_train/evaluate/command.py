@@ -12,7 +12,7 @@ from fastload import DataError
 from fastload.processors import processors
 from ssl4eo_train import presets
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import metrics, result
+from ssl4eo_train.evaluate import metrics, result, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
@@ -24,7 +24,8 @@ from ssl4eo_train.evaluate.tasks import TASKS, kind, task
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    That is 0; 1 after data that cannot be read; 2 where the evaluation cannot start.
+    That is 0; 1 after data that cannot be read; 2 where the evaluation cannot start; 130 after
+    Ctrl-C.
     """
     args = parser().parse_args(argv)
     try:
@@ -35,6 +36,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (DataError, OSError, ValueError) as error:
         print(f"ssl4eo_train.evaluate: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("ssl4eo_train.evaluate: stopped; no result was written", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -54,24 +58,30 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     offered = its.offers(args.data)
     inputs = match(backbone.channels, offered, args.missing_bands == "zero", backbone.wanted)
     splits = its.splits(args.data, inputs.bands, args.seed)
+    draws = getattr(how, "DRAWS", False)
+    few = splits.train if draws else subsets.part(splits.train, args.fraction, its)
     bench = Bench(
         task=its,
         pretrained=backbone,
         inputs=inputs,
-        splits={"train": splits.train, "val": splits.val, "test": splits.test},
+        splits={"train": few, "val": splits.val, "test": splits.test},
         device=torch.device(_device(args.device)),
         workers=args.workers,
         seed=args.seed,
         out=args.out,
         engine=args.loader,
+        cache=args.cache,
+        origin=f"{args.task} {args.data}",
+        name=args.task,
+        fraction=args.fraction,
     )
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
-    numbers = metrics.metrics(its, outcome)
+    measured = metrics.measure(its, outcome, args.seed)
     asked = {n: str(v) if isinstance(v, Path) else v for n, v in vars(args).items()}
-    content = result.record(bench, outcome, numbers, asked, splits.told)
+    content = result.record(bench, outcome, measured, asked, splits.told)
     result.write(args.out, content)
-    print(f"{args.task} {args.protocol} {its.metric} {100 * numbers[its.metric]['value']:.2f} %")
+    print(f"{args.task} {args.protocol} {its.metric} {percent(measured.numbers[its.metric])}")
     return content
 
 
@@ -135,6 +145,14 @@ def parser() -> argparse.ArgumentParser:
         help="bands of the backbone that the task lacks: refuse them, or show zeros",
     )
     p.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of the protocol")
+    p.add_argument(
+        "--fraction",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the training samples: a frozen share, 0.01 being in 0.1",
+    )
+    p.add_argument("--cache", type=Path, metavar="DIR", help="keep features of frozen backbones")
     p.add_argument(
         "--task-options", nargs="+", default=[], metavar="NAME=VALUE", help="of the task"
     )

@@ -16,11 +16,14 @@ class Scored:
         scores: float32 ``[N, K]``: of each class, the greater the likelier; any scale.
         targets: int64 ``[N]``, or of several labels an image 0 and 1 ``[N, K]``.
         batch: size of the batches they came in, for metrics that the papers take by batch.
+        logits: the logistic function of a score is its label's probability; without it scores are
+            probabilities. Of one label an image it does not matter.
     """
 
     scores: Tensor
     targets: Tensor
     batch: int
+    logits: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,12 @@ from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.outcome import Outcome
 from ssl4eo_train.evaluate.task import Kind
 
-PROTOCOLS = {"knn": "knn"}
+PROTOCOLS = {
+    "knn": "knn",
+    "linear": "linear",
+    "finetune": "finetune",
+    "published": "published",
+}
 """By name, the module in this package."""
 
 
