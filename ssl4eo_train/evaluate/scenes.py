@@ -71,7 +71,7 @@ class Look:
         classes: from what masks hold to class numbers.
         statistics: of the images.
         mask_names, mask_bands: see `Layer`, where masks have several bands.
-        alike: whether all images of a scene have one size.
+        alike: whether all files of a scene have one size; else windows are those of the first.
     """
 
     names: Bands
@@ -172,5 +172,6 @@ def _layers(scenes: Found, bands: Bands, look: Look, padded: bool) -> dict[str, 
         bands=look.mask_bands,
         classes=look.classes,
         pad=IGNORED if padded else None,
+        alike=look.alike,
     )
     return layers

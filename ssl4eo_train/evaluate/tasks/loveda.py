@@ -64,5 +64,5 @@ class LoveDA(SceneTask):
             for name in tree.files(f"{folder}/images_png", ".png"):
                 mask = tree.file(f"{folder}/masks_png/{name}")
                 images = {"RGB": [[f"{folder}/images_png/{name}"]]}
-                found[f"{scene}_{name.removesuffix('.png')}"] = Scene(images, mask)
+                found[f"{split}_{scene}_{name.removesuffix('.png')}"] = Scene(images, mask)
         return found
