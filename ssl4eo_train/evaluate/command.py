@@ -71,7 +71,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         out=args.out,
         engine=args.loader,
         cache=args.cache,
-        origin=f"{args.task} {args.data}",
+        origin=f"{args.task} {args.data} {its.options}",
         name=args.task,
         fraction=args.fraction,
     )
