@@ -17,11 +17,21 @@ from typing import Any
 
 from torch import Tensor
 
+from fastload.recipe import Recipe
 from fastload.statistics import Statistics, statistics
 from ssl4eo_train import data, weights
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.extras import lacking
 from ssl4eo_train.methods import METHODS, Settings
+
+_CLIPPED = "clip((x - offset) * scale, low, high)"
+FORMULAS = {
+    "fused": _CLIPPED,
+    "clip": f"clip({_CLIPPED}, 0, 1)",
+    "uint8": f"floor(255 * {_CLIPPED}) / 255",
+    "uint8_wrap": f"floor(255 * {_CLIPPED}) mod 256 / 255",
+}
+"""What the numbers on disk become, by `View.steps`; a limit that is null is none."""
 
 
 def export(source: Path, to: Path) -> str:
@@ -86,7 +96,7 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
         "dates": max(dates.values()),
         "dates_by_modality": dates,
         "radiometry": {
-            "formula": "clip((x - offset) * scale, low, high)",
+            "formula": FORMULAS[_recipe(run).views[0].steps],
             **(saved.get("radiometry") or _radiometry(run, known)),
         },
         "statistics": dataclasses.asdict(known),
@@ -105,11 +115,14 @@ def _statistics(saved: Mapping[str, Any]) -> Statistics:
     return statistics(saved["config"].get("statistics") or "v1.1-webdataset")
 
 
+def _recipe(run: Mapping[str, Any]) -> Recipe:
+    options = weights.settings_of(run).options
+    return METHODS[run["method"]].recipe(run["image_size"], run["arch"], options)
+
+
 def _radiometry(run: Mapping[str, Any], known: Statistics) -> dict[str, Any]:
     """Of a checkpoint that does not say it; such a run had all bands."""
-    recipe = METHODS[run["method"]].recipe(
-        run["image_size"], run["arch"], weights.settings_of(run).options
-    )
+    recipe = _recipe(run)
     return {
         name: data.numbers(recipe.radiometry_of(name).scaling(name, len(names), known))
         for name, names in run["band_names"].items()
