@@ -71,7 +71,7 @@ def tables(
     bands: int,
     rgb: tuple[int, int, int] | None,
 ) -> dict[str, NDArray[np.void]]:
-    """The jobs of each plan with their addresses, and where the float64 bands lie is what follows.
+    """The jobs of each plan, with their addresses.
 
     Args:
         plans: of the launches.
@@ -89,7 +89,8 @@ def tables(
         wanted = jobs["red"] >= 0
         if wanted.any() and rgb is None:
             raise ValueError(
-                "View.colours 'rgb' is for red, green and blue alone; scaling.rgb is None"
+                "View.colours 'rgb' is for red, green and blue alone, which these "
+                f"{bands} bands are not known to be"
             )
         for name, band in zip(RGB, rgb or (), strict=False):
             jobs[name] = np.where(wanted, band, -1)

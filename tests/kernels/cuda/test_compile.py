@@ -33,7 +33,7 @@ VARIANTS = {
     ],
 }
 FILES = sorted(path.name for path in Path(fastload_kernels.cuda.__file__).parent.glob("*.cu"))
-MANY = {("view.cu", architecture) for architecture in (ARCHITECTURES[0], ARCHITECTURES[2])}
+MANY = set(itertools.product(("colour.cu", "view.cu"), (ARCHITECTURES[0], ARCHITECTURES[2])))
 PAIRS = [
     pytest.param(*pair, marks=[pytest.mark.long] if pair in MANY else [])
     for pair in itertools.product(FILES, ARCHITECTURES)
