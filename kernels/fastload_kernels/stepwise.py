@@ -9,8 +9,8 @@ are. Sources, and what was read there:
   about each band's mean (not rounded) and the mean of the bands, each cast to uint8, which
   truncates and wraps; OpenCV's blur, which rounds; x < 128 inverted. "uint8" is the same but for
   clipping where that wraps.
-- Pillow and torchvision's ColorJitter and Grayscale on its images, as SeCo uses them, for "uint8"
-  and "rgb": blends are truncated and clipped; luma is rounded, and so is the mean luma that contrast
+- Pillow, and torchvision's ColorJitter and Grayscale on its images, as SeCo uses them, for "uint8"
+  and "rgb": blends are truncated and clipped; luma is rounded, and so is its mean, which contrast
   turns about; hue turns in 8-bit HSV. "clip" is torchvision's way with floats.
 
 OpenCV resamples and blurs in fixed point: a pixel may be another grey level there. Pillow blurs by

@@ -172,7 +172,7 @@ def _blend_rgb(y, kind, factor, levels, rgb):  # type: ignore[no-untyped-def]
 
 @_jit
 def _hue(reds, greens, blues, turns, levels):  # type: ignore[no-untyped-def]
-    top, whole, _ = levels
+    _, whole, _ = levels
     for i in range(reds.shape[0]):
         for x in range(reds.shape[1]):
             red, green = np.float64(reds[i, x]), np.float64(greens[i, x])

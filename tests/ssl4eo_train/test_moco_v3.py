@@ -356,6 +356,7 @@ def test_config_is_the_published_run() -> None:
     path = Path(moco_v3.__file__).parents[1] / "configs" / "moco_v3_vit_small.yaml"
     said = yaml.safe_load(path.read_text())
     published = moco_v3.PUBLISHED
+    assert said.pop("options")["pixels"] == "uint8_wrap"
     assert said == {
         "method": "moco_v3",
         "arch": published.arch,
