@@ -20,7 +20,7 @@ struct Levels {
   }
 
   // What an operation that rounds leaves: resampling and blur.
-  __device__ double settled(double v) const { return clipped(whole ? floor(v + 0.5) : v); }
+  __device__ double settled(double v) const { return clipped(whole ? floor(v + (0.5 + SLACK)) : v); }
 
   // What the other operations leave.
   __device__ double kept(double v) const {

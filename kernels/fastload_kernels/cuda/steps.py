@@ -6,7 +6,7 @@ makes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def set_steps(jobs: NDArray[np.void], views: Sequence[View]) -> None:
 def launch(
     device: Device,
     plan: StepPlan,
-    at: dict[str, int | HasPointer],
+    at: Mapping[str, int | HasPointer],
     samples: int,
     shape: tuple[int, ...],
     lines: int,
