@@ -255,7 +255,7 @@ def build(settings: Settings) -> Data2Vec:
     expect(0 < blocks <= depth, "target_blocks", blocks, f"some of the {depth} blocks")
     name = how.pop("model_name")
 
-    def beit(**more: float) -> "Beit":
+    def beit(**more: Any) -> "Beit":
         made = backbones.build(name, settings.bands, settings.image_size, **how, **more)
         return cast("Beit", made)
 
