@@ -1,6 +1,7 @@
 """Batch norm over parts of a batch: against several batch norms, and against several processes."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl4eo_train import distributed, norms, split_norm
+from ssl4eo_train import checkpoint, distributed, norms, split_norm
+from ssl4eo_train.__main__ import main
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS, Learner, Progress, Samples, Settings, moco_v2, seco
 from ssl4eo_train.methods.moco_v2 import MoCo
 from ssl4eo_train.split_norm import SplitBatchNorm
 from tests.ssl4eo_train.processes import run
+from tests.ssl4eo_train.runs import losses, words
 
 pytestmark = pytest.mark.timeout(120)
 BATCH, PARTS, STEPS = 16, 4, 3
@@ -177,6 +180,18 @@ def train_both() -> dict[str, Any]:
     return {"moco_v2": train(PARTS, "moco_v2", 2), "seco": train(PARTS, "seco", 4)}
 
 
+def refusal() -> dict[str, Any]:
+    with pytest.raises(SetupError) as error:
+        small(1, "moco_v2")
+    return {"said": str(error.value)}
+
+
+@pytest.mark.slow
+def test_parts_that_processes_cannot_share_are_refused() -> None:
+    for each in run(2, refusal):
+        assert each["said"].startswith("splits is 1, expected parts that 2 processes share evenly")
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "count", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.long)]
@@ -214,6 +229,20 @@ def test_shuffling_is_undone() -> None:
     assert torch.equal(distributed.unshuffle(dealt, 3, 7, PARTS), x)
     assert torch.equal(distributed.shuffle(x, 3, 7), x)
     assert not torch.equal(distributed.shuffle(x, 3, 8, PARTS), dealt)
+
+
+def test_a_resumed_run_is_exact(tmp_path: Path) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    split = ("--set", "queue=8", "splits=2")
+    assert main(words(whole, *split, "--steps", "4")) == 0
+    assert main(words(parted, *split, "--steps", "2")) == 0
+    assert main(["--resume", "--out", str(parted), "--device", "cpu", "--steps", "4"]) == 0
+    assert losses(parted) == losses(whole)
+    assert main(words(tmp_path / "other", "--steps", "2")) == 0
+    assert losses(tmp_path / "other") != losses(whole)[:2]
+    states = [checkpoint.load(out)["model"] for out in (whole, parted)]
+    tensors = [{n: x for n, x in s.items() if isinstance(x, Tensor)} for s in states]
+    assert all(torch.equal(x, tensors[1][name]) for name, x in tensors[0].items())
 
 
 def test_norms_are_found_wherever_they_are() -> None:
