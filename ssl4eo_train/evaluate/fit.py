@@ -133,7 +133,8 @@ def loss_of(bench: Bench, scores: Tensor, targets: Tensor) -> Tensor:
 
 def score(bench: Bench, classifier: Classifier, plan: Plan, split: Split) -> tuple[Tensor, Tensor]:
     """Scores ``[N, K]`` of the samples of a split, and their targets, both on the CPU."""
-    rows, targets = [], []
+    rows: list[Tensor] = []
+    targets: list[Tensor] = []
     with frozen(classifier):
         for (images,), target, _ in bench.shown(split, plan.size, plan.judge_batch, plan.resize):
             if plan.drop_last and len(target) < plan.judge_batch and rows:

@@ -144,7 +144,7 @@ def _stepped(
 
     @torch.no_grad()
     def scores(features: Tensor) -> Tensor:
-        return torch.cat([head(part) for part in features.split(probes.CHUNK)])
+        return torch.cat([head(part) for part in torch.split(features, probes.CHUNK)])
 
     return scores
 
