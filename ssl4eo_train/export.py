@@ -17,8 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fastload.statistics import Statistics, statistics
-from ssl4eo_train import data, weights
+from ssl4eo_train import expected, weights
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.extras import lacking
 from ssl4eo_train.methods import METHODS, Settings
@@ -75,7 +74,7 @@ def _check(tensors: Mapping[str, Tensor], call: Mapping[str, Any]) -> None:
 def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     """What a file should say of its weights, from a checkpoint."""
     run, config = saved["run"], saved["config"]
-    known = _statistics(saved)
+    known = expected.statistics_of(saved)
     bands: dict[str, list[str]] = run["band_names"]
     every = run["bands"] // sum(len(names) for names in bands.values())
     dates = saved.get("dates") or dict.fromkeys(bands, every)
@@ -87,7 +86,7 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
         "dates_by_modality": dates,
         "radiometry": {
             "formula": "clip((x - offset) * scale, low, high)",
-            **(saved.get("radiometry") or _radiometry(run, known)),
+            **expected.numbers_of(saved),
         },
         "statistics": dataclasses.asdict(known),
         "step": saved["step"],
@@ -96,24 +95,6 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     }
     plain = {name: run[name] for name in ("method", "arch")}
     return {"format": "pt", **plain, **{name: json.dumps(x) for name, x in values.items()}}
-
-
-def _statistics(saved: Mapping[str, Any]) -> Statistics:
-    """The data's; an older checkpoint has their name alone."""
-    if "statistics" in saved:
-        return Statistics(**saved["statistics"])
-    return statistics(saved["config"].get("statistics") or "v1.1-webdataset")
-
-
-def _radiometry(run: Mapping[str, Any], known: Statistics) -> dict[str, Any]:
-    """Of a checkpoint that does not say it; such a run had all bands."""
-    recipe = METHODS[run["method"]].recipe(
-        run["image_size"], run["arch"], weights.settings_of(run).options
-    )
-    return {
-        name: data.numbers(recipe.radiometry_of(name).scaling(name, len(names), known))
-        for name, names in run["band_names"].items()
-    }
 
 
 def _write(tensors: Mapping[str, Tensor], about: Mapping[str, str], to: Path) -> None:

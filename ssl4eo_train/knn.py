@@ -115,7 +115,8 @@ class Probe:
         self._config, self._dataset = config, dataset
         names = [str(key) for key in dataset.keys]
         digests = {n: hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names}
-        kept = sorted((n for n in names if n in labels), key=lambda n: digests[n])[:MOST]
+        # Once, also where they were drawn with replacement.
+        kept = sorted((n for n in digests if n in labels), key=lambda n: digests[n])[:MOST]
         row = {name: i for i, name in enumerate(names)}
         self.samples = [row[name] for name in kept]
         """Sample ids ``[S]``."""

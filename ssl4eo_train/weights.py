@@ -8,16 +8,18 @@ timm's or torchvision's names, such as torchgeo's. No code from a file is run.
 import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl4eo_train import checkpoint
+from ssl4eo_train import checkpoint, expected, positions
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.expected import Expected
 from ssl4eo_train.methods import METHODS, Settings
 
 CONTAINERS = ("state_dict", "teacher", "student", "model", "module")
@@ -28,10 +30,16 @@ PREFIXES = ("encoder_q.", "base_encoder.", "backbone.", "")
 backbones have none. Names inside are timm's, which for ResNets are torchvision's."""
 CHILDREN = {"0": "conv1", "1": "bn1", **{str(i + 3): f"layer{i}" for i in range(1, 5)}}
 """SeCo's backbone is an `nn.Sequential` of torchvision's children, so its names are numbers."""
+FIRST = "conv1.weight", "patch_embed.proj.weight"
+"""What sees the bands."""
+EXPORTED = "model.safetensors"
+"""The weights in a folder that `ssl4eo_train.export` writes."""
 NO_BACKBONE = re.compile(
     r"(fc|head|lm_head|mask_token|decoder_\w+)(\.|$)|.*relative_position_index$"
 )
 """Tensors beside the backbone: heads, MAE's decoder, and a table that timm computes."""
+NUMBER: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+"""Makes a number of NumPy from its bytes; versions 1 and 2 name it differently."""
 
 
 class _Name:
@@ -39,10 +47,14 @@ class _Name:
 
 
 # The arguments that MAE, DINO and data2vec save beside their networks are a Namespace. Lightning
-# 1.1, which SeCo used, keeps the state of callbacks under their classes.
+# 1.1, which SeCo used, keeps the state of callbacks under their classes. DINO and data2vec take
+# learning rates from NumPy arrays, so that their optimisers hold NumPy's numbers.
 SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
     (_Name, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+    *((NUMBER, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f4", "f8")),
 ]
 
 
@@ -56,21 +68,52 @@ class Weights:
     """In timm's names."""
     left_out: tuple[str, ...]
     """What lay beside them and is no part of a backbone, by the first part of its names."""
+    radiometry: Expected | None = None
+    """What they want to see; None where neither the file nor its layout or name says so."""
 
 
-def init(backbone: nn.Module, path: Path) -> str:
-    """Give a backbone the weights of a file; returns a sentence that says what was done.
+def init(backbone: nn.Module, path: Path, own: Expected | None = None) -> str:
+    """Give a backbone the weights of a file; returns sentences that say what was done.
+
+    Args:
+        backbone: of timm. Positions of another image size are resampled for it.
+        path: see `read`.
+        own: what the run shows; what of it the weights did not see is said.
 
     Raises:
         SetupError: where the file is not known, or does not fit; then with the keys that are
             missing, that are not expected, and that have another shape. Nothing is changed then.
     """
     found = read(path)
-    if misfits := list(_misfits(found.tensors, backbone.state_dict())):
+    said = f"init   {len(found.tensors)} tensors of {path} ({found.source})"
+    for words in fit(backbone, found, path):
+        said += f"; {words}"
+    if found.left_out:
+        said += f"; left out {', '.join(found.left_out)}"
+    return "\n".join([said, *(f"init   {line}" for line in _radiometry(found.radiometry, own))])
+
+
+def fit(backbone: nn.Module, found: Weights, path: Path) -> tuple[str, ...]:
+    """Load weights into a backbone of timm; returns in words what of them was resampled.
+
+    Raises:
+        SetupError: where they do not fit, see `init`. Nothing is changed then.
+    """
+    tensors, words = positions.resampled(found.tensors, backbone)
+    if misfits := list(_misfits(tensors, backbone.state_dict())):
         raise SetupError(f"--init: {path} ({found.source}) does not fit: {'; '.join(misfits)}")
-    backbone.load_state_dict(found.tensors)
-    rest = f"; left out {', '.join(found.left_out)}" if found.left_out else ""
-    return f"init   {len(found.tensors)} tensors of {path} ({found.source}){rest}"
+    backbone.load_state_dict(tensors)
+    return words
+
+
+def _radiometry(theirs: Expected | None, own: Expected | None) -> Iterator[str]:
+    """Say what weights want to see, and where a run shows something else."""
+    if theirs is None:
+        yield "which radiometry they were trained with is not known; the run's is used"
+        return
+    yield f"they want {theirs.words} ({theirs.source})"
+    if own is not None:
+        yield from (f"warning: {line}" for line in theirs.differences(own))
 
 
 def load_backbone(path: Path) -> dict[str, Tensor]:
@@ -79,24 +122,39 @@ def load_backbone(path: Path) -> dict[str, Tensor]:
 
 
 def read(path: Path) -> Weights:
-    """Find the backbone in a file, or in the checkpoint of a run's folder.
+    """Find the backbone in a file, or in the folder of a run or of an export.
 
     Raises:
         SetupError: where the file cannot be read, or no backbone is found in it.
     """
+    if (path / EXPORTED).is_file():
+        path = path / EXPORTED
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return find(load_file(path), path)
-        except (OSError, SafetensorError) as error:
-            raise SetupError(f"{path} cannot be read: {error}") from error
+        return _of_safetensors(path)
     content = unpickle(path)
     if is_run(content):
-        run = content["run"]
-        return Weights(f"backbone of a run of {run['method']}", backbone_of(content), ())
+        source = f"backbone of a run of {content['run']['method']}"
+        return Weights(source, backbone_of(content), (), expected.of_checkpoint(content))
     return find(content, path)
+
+
+def _of_safetensors(path: Path) -> Weights:
+    """Read tensors, and what an export of ours says of them."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = dict(file.metadata() or {})
+            found = find({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SetupError(f"{path} cannot be read: {error}") from error
+    try:
+        radiometry = expected.of_metadata(texts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SetupError(
+            f"{path}: its metadata are not as an export has them: {error!r}"
+        ) from error
+    return found if radiometry is None else replace(found, radiometry=radiometry)
 
 
 def unpickle(path: Path) -> Mapping[str, Any]:
@@ -142,7 +200,21 @@ def find(content: Mapping[str, Any], path: Path) -> Weights:
         raise SetupError(f"{path} holds no backbone; it has {', '.join(list(content)[:8]) or '-'}")
     beside = {n.split(".")[0]: None for n in inside if NO_BACKBONE.match(n)}
     source = "/".join(p for p in (place, prefix.rstrip(".")) if p) or "a bare backbone"
-    return Weights(source, tensors, tuple(beside))
+    radiometry = expected.published(path.name, channels(tensors), _layout(content, prefix, beside))
+    return Weights(source, tensors, tuple(beside), radiometry)
+
+
+def channels(tensors: Mapping[str, Tensor]) -> int:
+    """How many bands a backbone's first layer takes; 0 where its name is not known."""
+    first = next((tensors[name] for name in FIRST if name in tensors), None)
+    return 0 if first is None or first.ndim < 2 else first.shape[1]
+
+
+def _layout(content: Mapping[str, Any], prefix: str, beside: Mapping[str, None]) -> str:
+    """Whose training program writes such a file: "seco", "ssl4eo", or "" where many do."""
+    if prefix == "encoder_q." and "pytorch-lightning_version" in content:
+        return "seco"
+    return "ssl4eo" if prefix or {"mask_token", "lm_head"} & set(beside) else ""
 
 
 def _renamed(name: str) -> str:
@@ -163,7 +235,7 @@ def _misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Itera
 
 def is_run(content: Mapping[str, Any]) -> bool:
     """Whether a file is a checkpoint of this package."""
-    return content.get("format") == checkpoint.FORMAT and "run" in content
+    return content.get("format") in checkpoint.READ and "run" in content
 
 
 def settings_of(run: Mapping[str, Any]) -> Settings:

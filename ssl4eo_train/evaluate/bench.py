@@ -87,7 +87,8 @@ class Bench:
 
     def recipe(self, views: tuple[View, ...]) -> Recipe:
         """Views in the radiometry of the backbone."""
-        radiometry = {name: self.inputs.radiometry(name) for name in self.inputs.bands}
+        units = self.splits["train"].statistics
+        radiometry = {name: self.inputs.radiometry(name, units) for name in self.inputs.bands}
         return Recipe(views, {**radiometry, MASK: Radiometry.identity()})
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:

@@ -1,7 +1,6 @@
 """The command line of the evaluation."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
 from ssl4eo_train.evaluate.task import Task
-from ssl4eo_train.evaluate.tasks import TASKS, task
+from ssl4eo_train.evaluate.tasks import TASKS, kind, task
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +44,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the command line says; returns what is in ``result.json``."""
-    its, how = task(args.task), protocol(args.protocol)
+    how = protocol(args.protocol)
+    its = task(args.task, _task_options(args))
     options = _options(args, its, how)
     backbone = load(
         args.checkpoint,
@@ -77,11 +77,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
-    numbers = metrics.metrics(its, outcome)
+    measured = metrics.measure(its, outcome, args.seed)
     asked = {n: str(v) if isinstance(v, Path) else v for n, v in vars(args).items()}
-    content = result.record(bench, outcome, numbers, asked, splits.told)
+    content = result.record(bench, outcome, measured, asked, splits.told)
     result.write(args.out, content)
-    print(f"{args.task} {args.protocol} {its.metric} {100 * numbers[its.metric]['value']:.2f} %")
+    print(f"{args.task} {args.protocol} {its.metric} {percent(measured.numbers[its.metric])}")
     return content
 
 
@@ -96,10 +96,13 @@ def _options(args: argparse.Namespace, its: Task, how: Module) -> Any:
             f"--protocol {args.protocol} is for tasks of {', '.join(how.KINDS)}; "
             f"{args.task} is one of {its.kind}"
         )
-    given = presets.assignments(args.set)
-    defaults = dataclasses.asdict(how.Options())
-    presets.known(given, defaults, "--set")
-    return how.Options(**{n: presets.fitting(n, v, defaults[n]) for n, v in given.items()})
+    return presets.made(how.Options, presets.assignments(args.set), "--set")
+
+
+def _task_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What is asked of the task: of the published protocol, but where the user says otherwise."""
+    published = kind(args.task).published if args.protocol == "published" else {}
+    return {**published, **presets.assignments(args.task_options, "--task-options")}
 
 
 def _channels(modality: str | None, bands: list[str] | None) -> tuple[Channel, ...] | None:
@@ -150,6 +153,9 @@ def parser() -> argparse.ArgumentParser:
         help="of the training samples: a frozen share, 0.01 being in 0.1",
     )
     p.add_argument("--cache", type=Path, metavar="DIR", help="keep features of frozen backbones")
+    p.add_argument(
+        "--task-options", nargs="+", default=[], metavar="NAME=VALUE", help="of the task"
+    )
     p.add_argument("--loader", choices=("threads", "dali"), default="threads")
     p.add_argument("--workers", type=int, default=min(16, processors()), metavar="N")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
