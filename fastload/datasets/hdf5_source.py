@@ -12,8 +12,8 @@ from fastload.bands import pick
 from fastload.datasets.source import Columns, Modality, Source
 from fastload.extras import missing
 from fastload.profile import Stages
-from fastload.storage.as_file import AsFile
 from fastload.storage.errors import DataError
+from fastload.storage.formats.tiff_window import StoreFile
 from fastload.storage.store import Store
 
 
@@ -51,7 +51,7 @@ class HDF5Source(Source):
     ) -> None:
         self.store, self.file, self.array, self.columns = store, file, array, columns
         self._opened: dict[int, Any] = {}
-        N, height, width, stored = self._shape(len(columns.key), len(names))
+        _, height, width, stored = self._shape(len(columns.key), len(names))
         picked = pick(bands, names, f"{name} in {store.path(file)}")
         shown = range(stored) if picked is None else picked
         self.modality = Modality(
@@ -99,6 +99,18 @@ class HDF5Source(Source):
         return DataError(self.store.path(self.file), member, -1, reason)
 
 
+class _File(StoreFile):
+    """HDF5 wants bytes put into memory of its own, and lets errors through."""
+
+    def readinto(self, out: Any) -> int:
+        """See `io.RawIOBase.readinto`."""
+        count = max(0, min(len(out), self._size - self._at))
+        into = np.frombuffer(out, np.uint8)[:count]
+        self._store.fetch(self._name, self._size, self._at, into)
+        self._at += count
+        return count
+
+
 def array_of(store: Store, file: str, array: str) -> Any:
     """An array of an HDF5 file, as h5py has it.
 
@@ -116,7 +128,7 @@ def array_of(store: Store, file: str, array: str) -> Any:
         there = ", ".join(store.filenames("", 12)) or "no file"
         raise FileNotFoundError(f"{store.path(file)}: there is no such file, but {there}")
     try:
-        opened = h5py.File(AsFile(store, file, stat.size), "r")
+        opened = h5py.File(_File(store, file, stat.size), "r")
         if array in opened and isinstance(opened[array], h5py.Dataset):
             return opened[array]
         there = ", ".join(opened)

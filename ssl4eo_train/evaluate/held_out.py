@@ -1,7 +1,7 @@
 """Splits that a distributor does not ship, as a function of the samples' keys alone."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,41 +26,34 @@ class Validation:
 
 
 def validating(
-    dataset: fastload.Dataset, options: Validation, unit: Callable[[str], str] | None = None
+    dataset: fastload.Dataset, options: Validation
 ) -> tuple[fastload.Dataset, fastload.Dataset, str]:
     """What trains, what validates, and how that was chosen, in words.
 
     Args:
         dataset: all that may train.
         options: see there.
-        unit: of a sample's key, the name of what must not be torn apart, such as the scene that a
-            window is of; by default each sample by itself.
     """
-    train, val = hold_out(dataset, options.val_share, unit=unit)
-    what = "training samples" if unit is None else "training scenes"
-    told = f"{options.val_share:.0%} of the {what}, by their names, validate"
-    if not options.val_trains:
-        return train, val, told
-    return dataset, val, f"{told}, and train, too: nothing may be chosen by them"
+    train, val = hold_out(dataset, options.val_share)
+    return (dataset if options.val_trains else train), val, chosen_told(options, "samples")
 
 
-def shares(
-    dataset: fastload.Dataset,
-    share: float,
-    salt: str,
-    unit: Callable[[str], str] | None = None,
-) -> NDArray[np.bool_]:
+def chosen_told(options: Validation, what: str) -> str:
+    """How training samples, or scenes, were chosen to validate, in words."""
+    told = f"{options.val_share:.0%} of the training {what}, by their names, validate"
+    return f"{told}, and train, too: nothing may be chosen by them" if options.val_trains else told
+
+
+def shares(dataset: fastload.Dataset, share: float, salt: str) -> NDArray[np.bool_]:
     """Which samples belong to a share, bool ``[N]``: those whose keys' digests are lowest.
 
     Args:
         dataset: of N samples.
         share: of them, in (0, 1); at least one sample, and never all.
         salt: another one gives another choice.
-        unit: see `validating`; the share is then one of units.
     """
     keys = texts(dataset._keys)
-    named = keys if unit is None else [unit(key) for key in keys]
-    return np.isin(np.array(named), lowest(sorted(set(named)), share, salt))
+    return np.isin(np.array(keys), lowest(keys, share, salt))
 
 
 def lowest(names: Sequence[str], share: float, salt: str) -> list[str]:
@@ -77,13 +70,10 @@ def lowest(names: Sequence[str], share: float, salt: str) -> list[str]:
 
 
 def hold_out(
-    dataset: fastload.Dataset,
-    share: float,
-    salt: str = "validation",
-    unit: Callable[[str], str] | None = None,
+    dataset: fastload.Dataset, share: float, salt: str = "validation"
 ) -> tuple[fastload.Dataset, fastload.Dataset]:
     """The dataset without a share of it, and that share, see `shares`."""
-    chosen = shares(dataset, share, salt, unit)
+    chosen = shares(dataset, share, salt)
     return dataset.subset(~chosen), dataset.subset(chosen)
 
 

@@ -42,9 +42,10 @@ class Task(ABC):
 
     Obligations. `offers` and `splits` are called once each, in this order; `classes` are known
     after that. The datasets have statistics of their own, whose offset and scale say what a
-    reflectance of 0 and of 1 is on disk. Samples carry, beside the pixels of the modalities that are asked for, of the kind ``class`` a column `label`, int64
-    ``[N]``, of the kind ``labels`` one of ``[N, 1, K]`` that is 0 or 1, and of the other kinds the
-    modality `MASK`, ``[1, 1, H, W]``, a whole number a pixel. Images of ``change`` have two dates.
+    reflectance of 0 and of 1 is on disk. Samples carry, beside the pixels of the modalities that
+    are asked for, of the kind ``class`` a column `label`, int64 ``[N]``, of the kind ``labels`` one
+    of ``[N, 1, K]`` that is 0 or 1, and of the other kinds the modality `MASK`, ``[1, 1, H, W]``, a
+    whole number a pixel. Images of ``change`` have two dates.
     What is missing in a user's copy is refused by the name of the file and what was expected.
     """
 
@@ -59,14 +60,14 @@ class Task(ABC):
     """Number of pixels that no class is known of; they count nowhere."""
     size: int
     """Side of an image in pixels, as it is shown to a network unless it is asked otherwise."""
-    Options: ClassVar[type[Any]] = NoOptions
+    settable: ClassVar[type[Any]] = NoOptions
     """Frozen dataclass of numbers, flags and names, all with defaults, which are the usual choice;
     set by ``--task-options``."""
     published: ClassVar[Mapping[str, Any]] = {}
-    """Those of `Options` that the published protocol has otherwise."""
+    """Options that the published protocol has otherwise."""
 
     def __init__(self, options: Any = None) -> None:
-        self.options = self.Options() if options is None else options
+        self.options = self.settable() if options is None else options
 
     @abstractmethod
     def offers(self, root: Place) -> dict[str, tuple[str, ...]]:

@@ -35,6 +35,11 @@ class Classes:
         """How many bands the files must have: 1 or 3."""
         return 3 if isinstance(next(iter(self.of)), tuple) else 1
 
+    def reads(self, bands: int) -> bool:
+        """Whether files of so many bands can be read: those of numbers may be grey pictures, with
+        red, green and blue alike, and with opacity."""
+        return bands == self.bands or (self.bands == 1 and bands in (2, 3, 4))
+
     @staticmethod
     def _wide(key: int | Colour) -> int:
         return len(key) if isinstance(key, tuple) else 1
@@ -43,7 +48,7 @@ class Classes:
         """The classes ``[1, h, w]``, uint8, of pixels ``[bands, h, w]`` of whole numbers.
 
         Args:
-            pixels: those of a box of an image.
+            pixels: those of a box of an image; of numbers the first band counts, see `reads`.
             top, left: where it is, for errors.
 
         Raises:
@@ -52,6 +57,10 @@ class Classes:
         if pixels.dtype.kind not in "iub":
             raise ValueError(f"holds {pixels.dtype}, expected whole numbers")
         codes = pixels[0].astype(np.int64)
+        if self.bands == 1:
+            if not (pixels[:3] == pixels[0]).all() and len(pixels) > 2:
+                raise ValueError("holds colours, expected the numbers of classes")
+            pixels = pixels[:1]
         for band in pixels[1:]:
             codes = codes * 256 + band
         keys, values = self._table

@@ -29,7 +29,8 @@ class Layer:
             band. All scenes have as many dates.
         names: of the stored bands, in the order of the files and within them.
         bands: names of those to show, in this order; all by default.
-        classes: makes class numbers of the pixels, as one band; then `names` has one name.
+        classes: makes class numbers of the pixels, as one band; then `names` has one name, or
+            those of several bands, of which `bands` is the one that has the numbers.
         pad: what pixels of a window hold, as they are shown, where there is no image below; None
             refuses such windows.
         alike: whether all files of a scene have the size of its first layer's.
@@ -157,8 +158,9 @@ class WindowSource(Source):
         """What a file looks like, which must fit."""
         look, layer = self.pictures.look(file), self.layer
         alone = len(layer.files[scene][0]) == 1
-        bands = layer.classes.bands if layer.classes else len(layer.names) if alone else 1
-        if look.bands != bands:
+        numbers = layer.classes if len(layer.names) == 1 else None
+        bands = numbers.bands if numbers else len(layer.names) if alone else 1
+        if look.bands != bands and not (numbers and numbers.reads(look.bands)):
             raise self._error(file, f"has bands: {look.bands}, expected {bands}")
         if look.dtype != self._look.dtype:
             raise self._error(file, f"holds {look.dtype}, expected {self._look.dtype}")

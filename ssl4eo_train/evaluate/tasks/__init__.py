@@ -11,9 +11,17 @@ TASKS = {
     "aid": "aid:AID",
     "bigearthnet": "bigearthnet:BigEarthNetTask",
     "csv": "csv_file:CSV",
+    "dfc2020": "dfc2020:DFC2020",
     "eurosat": "eurosat:Multispectral",
     "eurosat_rgb": "eurosat:RGB",
+    "folders": "folders:Folders",
+    "levir_cd": "levir_cd:LEVIRCD",
+    "loveda": "loveda:LoveDA",
+    "oscd": "oscd:OSCD",
+    "potsdam": "potsdam:Potsdam",
     "so2sat": "so2sat:So2Sat",
+    "vaihingen": "vaihingen:Vaihingen",
+    "whu_cd": "whu_cd:WHUCD",
 }
 """By name, as ``module:class`` in this package."""
 
@@ -30,10 +38,10 @@ def task(name: str, options: Mapping[str, Any] | None = None) -> Task:
 
     Args:
         name: see there.
-        options: some of its `Options`; see `presets.made`.
+        options: some of its `settable` ones; see `presets.made`.
 
     Raises:
         SetupError: names the option that does not exist or does not fit.
     """
     made = kind(name)
-    return made(presets.made(made.Options, options or {}, "--task-options"))
+    return made(presets.made(made.settable, options or {}, "--task-options"))

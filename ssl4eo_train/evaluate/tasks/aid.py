@@ -52,7 +52,7 @@ class AID(Task):
     kind = "class"
     metric = "accuracy"
     size = 224  # the side that RSP shows
-    Options = Options
+    settable = Options
     options: Options
 
     def offers(self, root: Place) -> dict[str, tuple[str, ...]]:

@@ -48,7 +48,7 @@ class BigEarthNetTask(Task):
     kind = "labels"
     metric = "map_micro"
     size = 120
-    Options = Options
+    settable = Options
     published: ClassVar = {"split": SECO}
     options: Options
 

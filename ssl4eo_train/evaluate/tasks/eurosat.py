@@ -56,7 +56,7 @@ class EuroSATTask(Task):
     classes = CLASSES
     metric = "accuracy"
     size = 64
-    Options = Options
+    settable = Options
     published: ClassVar = {"split": STRATIFIED, "val_trains": True}
     modality: str
     options: Options
@@ -72,11 +72,12 @@ class EuroSATTask(Task):
         file, tested = LISTS.get(self.options.split, ("", "test"))
         file = self.options.split_file or file
         known = (file,) if file else SPLITS
-        train, test = (self._opened(root, bands, split, file) for split in ("train", tested))
+        listed = self._opened(root, bands, "train", file)
+        test = self._opened(root, bands, tested, file)
         told = f"{' or '.join(known)} beside the chips; {tested} is tested"
         if tested != "val" and has_list(at(root), known, "val"):
-            return Splits(train, self._opened(root, bands, "val", file), test, told)
-        train, val, chosen = validating(train, self.options)
+            return Splits(listed, self._opened(root, bands, "val", file), test, told)
+        train, val, chosen = validating(listed, self.options)
         return Splits(train, val, test, f"{told}; {chosen}")
 
     def _opened(
@@ -115,3 +116,4 @@ class RGB(EuroSATTask):
     """JPEGs."""
 
     modality = "S2RGB"
+    published: ClassVar = {"split": "seco", "val_trains": True}

@@ -60,7 +60,7 @@ class So2Sat(Task):
     classes = CLASSES
     metric = "accuracy"
     size = 32
-    Options = Options
+    settable = Options
     options: Options
 
     def offers(self, root: Place) -> dict[str, tuple[str, ...]]:
