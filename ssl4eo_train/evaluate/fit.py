@@ -68,7 +68,7 @@ def _fit(bench: Bench, plan: Plan) -> Fitted:
     steps = samples // batch
     history: list[dict[str, float]] = []
     best, best_epoch, state = -1.0, 0, None
-    log, start = _fresh(bench.out), perf_counter()
+    log, start = fresh(bench.out), perf_counter()
     for epoch in range(plan.epochs):
         classifier.learn()
         total = torch.zeros((), device=bench.device)
@@ -93,7 +93,7 @@ def _fit(bench: Bench, plan: Plan) -> Fitted:
             if plan.keep == "best" and best_epoch == epoch + 1:
                 state = copy.deepcopy(classifier.state_dict())
         history.append(row)
-        _tell(log, row, plan.epochs, perf_counter() - start)
+        tell(log, row, plan.epochs, perf_counter() - start)
     if state is not None:
         classifier.load_state_dict(state)
     return Fitted(classifier, best_epoch if state is not None else plan.epochs, best, history)
@@ -153,14 +153,16 @@ def repeatable(bench: Bench) -> Iterator[None]:
         yield
 
 
-def _fresh(out: Path) -> Path:
+def fresh(out: Path) -> Path:
+    """An empty ``history.jsonl`` in a folder."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / HISTORY
     path.write_text("", encoding="utf-8")
     return path
 
 
-def _tell(log: Path, row: dict[str, float], epochs: int, seconds: float) -> None:
+def tell(log: Path, row: dict[str, float], epochs: int, seconds: float) -> None:
+    """Write and print an epoch's row, and how long the others take, about."""
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**row, "seconds": round(seconds, 3)}) + "\n")
     done = int(row["epoch"])

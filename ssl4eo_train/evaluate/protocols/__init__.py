@@ -12,6 +12,8 @@ PROTOCOLS = {
     "linear": "linear",
     "finetune": "finetune",
     "published": "published",
+    "segment": "segment",
+    "change": "change",
 }
 """By name, the module in this package."""
 

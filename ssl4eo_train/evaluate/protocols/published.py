@@ -14,13 +14,14 @@ import fastload
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import fit, subsets
 from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.dense import published as dense
 from ssl4eo_train.evaluate.outcome import Outcome, Scored
 from ssl4eo_train.evaluate.plan import Plan
 from ssl4eo_train.evaluate.pooling import is_transformer
 from ssl4eo_train.evaluate.pretrained import Wanted
 from ssl4eo_train.methods.common import expect
 
-KINDS = ("class", "labels")
+KINDS = ("class", "labels", "segment", "change")
 FOLDER = Path(__file__).parent.parent / "published"
 DRAWS = True
 """A share of the training samples is drawn here, as published."""
@@ -106,6 +107,8 @@ def find(task: str, method: str | None, mode: str, transformer: bool) -> Publish
 
 def run(bench: Bench, options: Options) -> Outcome:
     """See `protocols.Module.run`."""
+    if bench.task.kind in ("segment", "change"):
+        return maps(bench, options)
     method = options.method or bench.pretrained.method
     transformer = is_transformer(bench.pretrained.network)
     found = find(bench.name, method, options.mode, transformer)
@@ -123,6 +126,18 @@ def run(bench: Bench, options: Options) -> Outcome:
         history=fitted.history,
         told=[first, *found.told, *drawn, *differences(found.plan, plan)],
     )
+
+
+def maps(bench: Bench, options: Options) -> Outcome:
+    """Tasks of a class, or a change, a pixel; what is trained of them is as published."""
+    if options.mode != "linear":
+        raise SetupError(f"mode is {options.mode}, but what is trained for maps is as published")
+    if bench.fraction != 1:
+        raise SetupError(
+            f"--fraction is {bench.fraction}, but maps were published with all samples"
+        )
+    o = options
+    return dense.run(bench, o.method, o.epochs, o.batch, o.image_size)
 
 
 def changed(plan: Plan, options: Options) -> Plan:
