@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,10 @@ from fastload import DataError
 from fastload.processors import processors
 from ssl4eo_train import presets
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import metrics, result, subsets
+from ssl4eo_train.evaluate import examples, metrics, report, result, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
+from ssl4eo_train.evaluate.number import percent
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
 from ssl4eo_train.evaluate.published_options import task_options
@@ -45,10 +47,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the command line says; returns what is in ``result.json``."""
+    began = time.monotonic()
     how = protocol(args.protocol)
     asked_of_task = presets.assignments(args.task_options, "--task-options")
     its = task(args.task, asked_of_task)
     options = _options(args, its, how)
+    result.claim(args.out, args.overwrite)
     backbone = load(
         args.checkpoint,
         arch=args.arch,
@@ -83,9 +87,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
     measured = metrics.measure(its, outcome, args.seed)
-    asked = {n: str(v) if isinstance(v, Path) else v for n, v in vars(args).items()}
-    content = result.record(bench, outcome, measured, asked, splits.told)
+    shown = outcome.examples or examples.of_scores(bench, outcome.test)
+    seconds = time.monotonic() - began
+    content = result.record(bench, outcome, measured, vars(args), splits.told, seconds)
     result.write(args.out, content)
+    report.write(args.out, content, shown, its.ignored)
     print(f"{args.task} {args.protocol} {its.metric} {percent(measured.numbers[its.metric])}")
     return content
 
@@ -132,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--data", required=True, metavar="ROOT", help="the task's files, as distributed")
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("--overwrite", action="store_true", help="what lies in --out of another one")
     p.add_argument("--arch", help="of a file that does not say it")
     p.add_argument("--modality", help="of a file that does not say it")
     p.add_argument("--bands", nargs="+", metavar="NAME", help="of a file that does not say them")
