@@ -64,6 +64,9 @@ class Task(ABC):
     """Frozen dataclass of numbers, flags and names, all with defaults, which are the usual choice;
     set by ``--task-options``."""
 
+    options: Any = None
+    """What was set, see `settable`."""
+
     def __init__(self, options: Any = None) -> None:
         self.options = self.settable() if options is None else options
 
