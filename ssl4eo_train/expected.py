@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from ssl4eo_train import data
 from ssl4eo_train.config import Config
 from ssl4eo_train.methods import METHODS
 
+Kind = Literal["reflectance", "seco", "two_sigma", "standardise"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue in [0, 1]."""
 
@@ -45,6 +46,17 @@ class Expected:
         """All of it in a line."""
         parts = (f"{n}: {_words(n, self.bands[n], s)}" for n, s in self.scalings.items())
         return "; ".join(parts)
+
+    @property
+    def kind(self) -> Kind:
+        """What its first modality is: a name for the numbers, by which they suit other data."""
+        name, s = next(iter(self.scalings.items()))
+        one = 1 / 255 if name == "S2RGB" else 1
+        if _alike(s, Scaling.make(0, one, 0, 1, len(s.scale))):
+            return "reflectance"
+        if not np.isfinite(s.low).any():
+            return "standardise"
+        return "two_sigma" if (s.low == 0).all() and (s.high == 1).all() else "seco"
 
     @property
     def channels(self) -> int:

@@ -80,3 +80,18 @@ def _relative(found: dict[str, Tensor], name: str, backbone: nn.Module) -> str |
         f"relative positions resampled from {before} x {before} to {window[0]} x {window[1]} "
         "patches"
     )
+
+
+def image_size(tensors: Mapping[str, Tensor]) -> int | None:
+    """Side of the square images that a transformer's positions are for; None where unknown."""
+    patch = tensors.get("patch_embed.proj.weight")
+    absolute = tensors.get(ABSOLUTE)
+    relative = next((x for name, x in tensors.items() if name.endswith(RELATIVE)), None)
+    if patch is None:
+        return None
+    side = 0
+    if absolute is not None and absolute.ndim == 3:
+        side = math.isqrt(max(0, absolute.shape[1] - ("cls_token" in tensors)))
+    elif relative is not None:
+        side = (math.isqrt(max(0, len(relative) - BESIDE)) + 1) // 2
+    return side * patch.shape[-1] or None

@@ -127,6 +127,8 @@ def test_unknown_weights_are_said_to_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
+        {"run": "{}"},
+        {"timm": "[1]"},
         {"statistics": "{"},
         {"statistics": "[]"},
         {"statistics": '{"name": "x"}'},
@@ -141,6 +143,8 @@ def test_unknown_weights_are_said_to_be(tmp_path: Path) -> None:
 def test_broken_metadata_are_refused(tmp_path: Path, broken: dict[str, str]) -> None:
     whole = {"offset": [0], "scale": [1e-4], "low": [0], "high": [1]}
     texts = {
+        "run": '{"method": "mae", "image_size": 32}',
+        "timm": "{}",
         "band_names": '{"S2L1C": ["B04"]}',
         "radiometry": json.dumps({"S2L1C": whole}),
         "statistics": json.dumps(

@@ -13,8 +13,9 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from ssl4eo_train import backbones, weights
+from ssl4eo_train import backbones, layouts, weights
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.unpickling import unpickle
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -241,7 +242,7 @@ NUMPY: Sequence[Maker] = (dino_vit, dino_resnet, data2vec)
 
 def features(model: nn.Module) -> Tensor:
     state = model.state_dict()
-    bands = weights.channels(state)
+    bands = layouts.channels(state)
     side = 32 if "pos_embed" not in state else SIZE
     with torch.no_grad():
         y: Tensor = model.eval()(torch.rand(2, bands, side, side, generator=torch.manual_seed(7)))
@@ -275,7 +276,7 @@ def test_numbers_of_either_numpy_are_read(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pth"
     torch.save(content, path, _use_new_zipfile_serialization=False)
     as_numpy_1(path)
-    rates = [g["lr"] for g in weights.unpickle(path)["optimizer"]["param_groups"]]
+    rates = [g["lr"] for g in unpickle(path)["optimizer"]["param_groups"]]
     assert rates == [schedule(1e-3, 1e-5)[3]] * 2
     tensors = weights.load_backbone(path)
     torch.testing.assert_close(tensors["norm.weight"], theirs.state_dict()["norm.weight"])
