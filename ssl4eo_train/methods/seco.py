@@ -21,7 +21,7 @@ from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods.common import RADIOMETRY, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Progress, Published, Samples, Settings
-from ssl4eo_train.methods.moco_v2 import WIDTH, MoCo, contrast, projector
+from ssl4eo_train.methods.moco_v2 import WIDTH, MoCo, contrast, projector, separate
 
 PUBLISHED = Published(arch="resnet18", image_size=224, batch=256, epochs=200)
 SPACES = {"moco": 1, "moco_tp": 1, "seco": 3}
@@ -49,6 +49,8 @@ class Options:
     local_negatives: bool = False
     """Take as in-batch negatives the keys of this process only, as SeCo, whose loss then depends on
     the number of processes. By default they are those of the whole step, as in its queues."""
+    splits: int = 0
+    """As of `moco_v2`. SeCo trains on one GPU, as one part, where nothing else is asked for."""
 
     def __post_init__(self) -> None:
         mode, t = self.data_mode, self.temperature
@@ -90,7 +92,8 @@ def recipe(
         other = "independent"
     views = {
         # SeCo counts each date of a location as a sample; here a sample is a location, and the
-        # date is drawn.
+        # date is drawn. With `--epoch-of dates` an epoch has as many steps as SeCo's, though a date
+        # may come more than once in it, or not at all.
         "moco": (replace(augmented, timestamp="same"),) * 2,
         "moco_tp": (replace(augmented, timestamp=other),) * 2,
         # Of the dates t0, t1, t2: the query t0, and the keys A(t1), t2 and A(t0).
@@ -139,6 +142,7 @@ class SeCo(MoCo):
         options: see `Options`.
         width: D.
         seed: of the queues' first content and of the shuffles.
+        parts: of this process, whose batch norms are apart.
 
     Raises:
         SetupError: as `MoCo`.
@@ -153,6 +157,7 @@ class SeCo(MoCo):
         options: Options = DEFAULTS,
         width: int = WIDTH,
         seed: int = 0,
+        parts: int = 1,
     ) -> None:
         super().__init__(
             encoder,
@@ -161,6 +166,7 @@ class SeCo(MoCo):
             temperature=options.temperature,
             momentum=options.momentum,
             seed=seed,
+            parts=parts,
         )
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(spaces, width, options.queue, generator=generator)
@@ -198,9 +204,9 @@ class SeCo(MoCo):
     def _keys(self, images: Tensor, number: int) -> Tensor:
         """Keys ``[S, G, D]`` of the whole step, in its order, from one view of this process."""
         draw = self.steps * len(self.queue) + number  # Each view is shuffled anew, as SeCo.
-        shuffled = distributed.shuffle(images, self.seed, draw)
+        shuffled = distributed.shuffle(images, self.seed, draw, self.parts)
         rows = self.key(shuffled).transpose(0, 1)  # [N, S, D]
-        return distributed.unshuffle(rows, self.seed, draw).transpose(0, 1)
+        return distributed.unshuffle(rows, self.seed, draw, self.parts).transpose(0, 1)
 
     def _negatives(self, queue: Tensor, keys: list[Tensor], space: int) -> Tensor:
         """The queue ``[D, K]``, and in spaces past the first the other keys beside it.
@@ -237,14 +243,19 @@ class SeCo(MoCo):
 
 def build(settings: Settings) -> SeCo:
     """See `Method.build`."""
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size)
+    # SeCo leaves conv1 as torchvision draws it.
+    backbone: Any = backbones.build(
+        settings.arch, settings.bands, settings.image_size, redrawn_conv1=False
+    )
     backbone.set_grad_checkpointing(settings.checkpointing)
     options: Options = settings.options
     spaces = SPACES[options.data_mode]
+    encoder = Encoder(backbone, backbones.width(backbone), spaces)
     return SeCo(
-        Encoder(backbone, backbones.width(backbone), spaces),
+        encoder,
         spaces=spaces,
         batch=settings.pass_batch,
         options=options,
         seed=settings.seed,
+        parts=separate(encoder, options.splits, settings),
     )

@@ -88,7 +88,8 @@ __device__ inline Params obeyed(const Params* params, const Job& job, const Sour
     map_axis(p.left, p.width, job.drawn_width, source.W, job.up_x, job.down_x);
   }
   if (job.labels) {
-    p.brightness = p.contrast = 1;
+    p.brightness = p.contrast = p.saturation = 1;
+    p.hue = 0;
     p.sigma = 0;
     p.solarize = NAN_FLOAT;
     p.gray = 0;

@@ -103,7 +103,7 @@ def plan_views(
     T, C, H, W = shape
     item = 4 if output == "float32" else 2
     _check_planes(views, (H, W), source, C * item if channels_last else item)
-    seen = [geometry(view) if labels else view for view in views]
+    seen = [geometry(view, "nearest") if labels else view for view in views]
     bounds = tuple(Bounds.of(view, H, W, grid) for view in seen)
     tiles = [choose(bound, C * item if channels_last else 0, memory) for bound in bounds]
     jobs, blocks = _jobs(bounds, tiles, T)

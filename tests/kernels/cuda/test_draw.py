@@ -112,4 +112,4 @@ def test_what_cannot_be_drawn_is_refused_before_a_launch():
 
 def test_rules_are_what_the_kernel_reads():
     assert RULE.itemsize == 8 * len(RULE.names)
-    assert VIEW_PARAMS.itemsize == 44
+    assert VIEW_PARAMS.itemsize == 52
