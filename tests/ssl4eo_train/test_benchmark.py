@@ -130,6 +130,7 @@ def benchmark(root: Path) -> None:
     (folder / "default_partition.json").write_text(json.dumps(lists))
 
 
+@pytest.mark.slow
 def test_its_runner_takes_a_backbone(tmp_path: Path) -> None:
     pytest.importorskip("torchgeo_bench", reason="torchgeo-bench is not installed")
     benchmark(tmp_path)
