@@ -131,6 +131,7 @@ def benchmark(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_its_runner_takes_a_backbone(tmp_path: Path) -> None:
     pytest.importorskip("torchgeo_bench", reason="torchgeo-bench is not installed")
     benchmark(tmp_path)
@@ -143,7 +144,7 @@ def test_its_runner_takes_a_backbone(tmp_path: Path) -> None:
         *("dataset.num_workers=0", "dataset.image_size=32", "eval.bootstrap=10"),
         *("eval.c_range=[-1,1,2]", "output=out.csv"),
     ]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
