@@ -20,7 +20,7 @@ PREFIXES = ("encoder_q.", "base_encoder.", "backbone.", "")
 backbones have none. Names inside are timm's, which for ResNets are torchvision's."""
 CHILDREN = {"0": "conv1", "1": "bn1", **{str(i + 3): f"layer{i}" for i in range(1, 5)}}
 """SeCo's backbone is an `nn.Sequential` of torchvision's children, so its names are numbers."""
-FIRST = "conv1.weight", "patch_embed.proj.weight"
+FIRST = "conv1.weight", "conv1.0.weight", "patch_embed.proj.weight"
 """What sees the bands."""
 NO_BACKBONE = re.compile(
     r"(fc|head|lm_head|mask_token|decoder_\w+)(\.|$)|.*relative_position_index$"

@@ -149,8 +149,12 @@ def scaling(backbone: Pretrained) -> Scaling:
     n, known = len(backbone.channels), backbone.expected
     if known is not None and known.kind == backbone.wanted:
         of = list(known.scalings.values())
-        fields = ("offset", "scale", "low", "high")
-        return Scaling.make(*(np.concatenate([getattr(s, f) for s in of]) for f in fields))
+        return Scaling.make(
+            np.concatenate([s.offset for s in of]),
+            np.concatenate([s.scale for s in of]),
+            np.concatenate([s.low for s in of]),
+            np.concatenate([s.high for s in of]),
+        )
     if backbone.wanted == "reflectance":
         return Scaling.make(0, 1, 0, 1, n)
     colours = [SAME.get(plain(c.band), plain(c.band)) for c in backbone.channels]

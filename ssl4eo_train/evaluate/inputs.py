@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastload.bands import plain
+from fastload.datasets.seco import QUANTILES
 from fastload.recipe import REFLECTANCE, Radiometry
 from fastload.statistics import Statistics
 from ssl4eo_train.errors import SetupError
@@ -42,7 +43,7 @@ class Inputs:
 
     def channels(self, batch: Mapping[str, Any], view: int = 0) -> Tensor:
         """A view of a batch, ``[N, C, h, w]``, or of all dates ``[N, T, C, h, w]``."""
-        read = torch.cat([batch[name][view] for name in self.bands], dim=-3)
+        read = torch.cat([self._finished(name, batch[name][view]) for name in self.bands], dim=-3)
         if self.places == tuple(range(read.shape[-3])):
             return read
         empty = torch.zeros_like(read[..., :1, :, :])
@@ -60,13 +61,23 @@ class Inputs:
         Raises:
             SetupError: where ImageNet's numbers are wanted of a band that is none of its colours.
         """
-        if self.wanted == "imagenet":
+        if self.wanted == "seco" and not eight_bits(modality):
+            return _stretched(modality, self.bands[modality], statistics)
+        if self.wanted in ("imagenet", "seco"):  # Pictures are stretched as they are.
             return _imagenet(modality, self.bands[modality], statistics)
         if self.wanted == "standardise":
             return Radiometry.standardise()
         if modality in RADAR or self.wanted == "two_sigma":
             return Radiometry.two_sigma()
         return Radiometry.quantile(0.0, 255.0) if eight_bits(modality) else Radiometry.reflectance()
+
+    def _finished(self, modality: str, images: Tensor) -> Tensor:
+        """What comes after the radiometry: SeCo's colours are standardised once stretched."""
+        if self.wanted != "seco" or eight_bits(modality):
+            return images
+        at = [COLOURS.index(_name(band)) for band in self.bands[modality]]
+        mean, std = (images.new_tensor(x)[at, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+        return (images - mean) / std
 
 
 def eight_bits(modality: str) -> bool:
@@ -78,15 +89,28 @@ def _imagenet(modality: str, bands: Sequence[str], statistics: Statistics) -> Ra
     """ImageNet's mean and standard deviation, in the units on disk."""
     units = statistics.dn_offset, statistics.dn_scale
     offset, scale = (0.0, 255.0) if eight_bits(modality) else units
+    where = _colours(modality, bands)
+    mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
+    return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
+
+
+def _stretched(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
+    """SeCo's quantiles, which are of reflectance times 255, to 0 and 1, in the units on disk."""
+    limits = [QUANTILES[f"B{4 - i}"] for i in _colours(modality, bands)]
+    offset, one = statistics.dn_offset, statistics.dn_scale / 255
+    low, high = (tuple(offset + x * one for x in of) for of in zip(*limits, strict=True))
+    return Radiometry.quantile(low, high)
+
+
+def _colours(modality: str, bands: Sequence[str]) -> list[int]:
+    """Where bands stand among `COLOURS`."""
     strange = [band for band in bands if _name(band) not in COLOURS]
     if strange:
         raise SetupError(
-            f"--radiometry imagenet is of red, green and blue; {modality} {', '.join(strange)} is "
-            "none of them"
+            f"--radiometry imagenet and seco are of red, green and blue; {modality} "
+            f"{', '.join(strange)} is none of them"
         )
-    where = [COLOURS.index(_name(band)) for band in bands]
-    mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
-    return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
+    return [COLOURS.index(_name(band)) for band in bands]
 
 
 def match(

@@ -153,12 +153,12 @@ def _made(
 
 def _channels(path: Path, found: Weights, asked: tuple[Channel, ...] | None) -> tuple[Channel, ...]:
     """What is known of the file's input channels, or else what was asked for."""
-    count = layouts.channels(found.tensors)
+    count = (found.call or {}).get("in_chans") or layouts.channels(found.tensors)
     said = None
     if found.radiometry is not None:
         named = found.radiometry.bands.items()
         said = tuple(Channel(modality=m, band=band) for m, bands in named for band in bands)
-    if said is not None and len(said) != count:
+    if said is not None and count not in (0, len(said)):
         raise SetupError(
             f"{path} takes {count} channels, of {len(said)} bands: it was trained on several dates "
             "at once, and tasks have one"

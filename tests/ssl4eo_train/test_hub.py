@@ -136,6 +136,7 @@ def test_timm_loads_it_from_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any(path.name == "model.safetensors" for path in cache.rglob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "arch"), [("moco_v2", "resnet18"), ("mae", "vit_small_patch16_224")]
 )
