@@ -42,7 +42,7 @@ def test_the_cosine_by_epoch_is_torchs_annealing() -> None:
     torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, eta_min=0)
     wanted = []
     for _ in range(20):
-        wanted.append(torchs.get_last_lr()[0])
+        wanted.append(float(torchs.get_last_lr()[0]))
         optimizer.step()
         torchs.step()
     found = rates(epochs=20, rate=0.3, schedule="cosine")[::STEPS]
@@ -121,7 +121,7 @@ def test_drop_paths_grow_from_block_to_block() -> None:
 def test_a_frozen_backbone_in_training_mode_moves_its_batch_norms() -> None:
     """As in SSL4EO-S12's linear_*_moco.py; in evaluation mode it does not; no weight ever moves."""
     for mode in ("train", "eval"):
-        plan = Plan(trains="head", backbone_mode=mode)  # type: ignore[arg-type]
+        plan = Plan(trains="head", backbone_mode=mode)
         classifier = Classifier(scenes.untrained("test_resnet"), plan, 3)
         norm = next(m for m in classifier.modules() if isinstance(m, nn.BatchNorm2d))
         assert norm.running_mean is not None

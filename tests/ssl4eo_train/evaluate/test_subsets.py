@@ -12,10 +12,12 @@ import fastload
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import fit, subsets
 from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.classifier import Classifier
 from ssl4eo_train.evaluate.outcome import Scored
 from ssl4eo_train.evaluate.plan import Plan
 from ssl4eo_train.evaluate.protocols import published
 from ssl4eo_train.evaluate.tasks import task
+from tests.shared_data import shared_data
 from tests.ssl4eo_train.evaluate import scenes
 
 
@@ -108,7 +110,7 @@ def test_what_is_less_than_a_batch_is_left_out(bench: Bench) -> None:
     """Where the programs do so."""
     for drop, count in ((True, 16), (False, 20)):
         plan = Plan(size=16, judge_batch=8, drop_last=drop)
-        classifier = fit.Classifier(bench.pretrained, plan, 10)
+        classifier = Classifier(bench.pretrained, plan, 10)
         scores, targets = fit.score(bench, classifier, plan, "test")
         assert (len(scores), len(targets)) == (count, count)
 
@@ -131,15 +133,28 @@ def test_several_labels_are_probed_and_trained(root: Path, tmp_path: Path) -> No
     inner = scenes.bench(root, tmp_path, backbone)
     splits = {name: _two_labels(x) for name, x in inner.splits.items()}
     bench = dataclasses.replace(inner, task=its, splits=splits)
-    ways = (
+    ways: tuple[tuple[Any, dict[str, Any]], ...] = (
         (knn, {}),
         (linear, {}),
         (finetune, {"epochs": 8, "warmup": 1.0, "rate": 5e-3, "batch": 16}),
     )
     for module, options in ways:
-        found = module.run(bench, module.Options(**options)).test  # type: ignore[attr-defined]
+        found = module.run(bench, module.Options(**options)).test
         assert found.scores.shape == (20, 2)
         assert figure("labels", found.scores, found.targets) > 0.95, module.__name__
+
+
+@pytest.mark.long
+def test_eurosat_is_told_by_colours_and_by_an_untrained_backbone() -> None:
+    """Real chips, the published split of the data; of the backbone's, some."""
+    from benchmarks import downstream
+
+    data = shared_data("eurosat_rgb")
+    if not data.is_dir():
+        pytest.skip(f"needs the whole EuroSAT RGB set in {data}")
+    assert downstream.colours_of(data) == pytest.approx(0.7217, abs=0.005)
+    bench = downstream.bench_of(scenes.untrained("resnet18", 64), data, 0, chips=3000)
+    assert downstream.evaluated(bench, ["linear"])["linear"] > 0.6
 
 
 def _two_labels(dataset: fastload.Dataset) -> fastload.Dataset:
