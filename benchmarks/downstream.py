@@ -19,7 +19,7 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -28,14 +28,15 @@ from typing import Any
 import torch
 
 from benchmarks import machine
-from benchmarks.learning import by_method, settle, spread
+from benchmarks.learning import settle, spread
 from ssl4eo_train import checkpoint, weights
 from ssl4eo_train.config import resolve
 from ssl4eo_train.distributed import World
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.figures import figure
 from ssl4eo_train.evaluate.inputs import match
-from ssl4eo_train.evaluate.pretrained import Pretrained, load
+from ssl4eo_train.evaluate.outcome import Scored
+from ssl4eo_train.evaluate.pretrained import Channel, Pretrained, load
 from ssl4eo_train.evaluate.protocols import protocol
 from ssl4eo_train.evaluate.tasks import task
 from ssl4eo_train.methods import METHODS
@@ -45,8 +46,9 @@ SEEDS = 3
 TRIAL = 20
 """Steps by which a step's time is found, for ``--minutes``."""
 PROTOCOLS = ("knn", "linear")
-_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 48, "batch_size": 128, "steps": 800}
-_VIT: dict[str, Any] = {**_RESNET, "arch": "vit_tiny_patch16_224"}
+_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 32, "batch_size": 128, "steps": 800}
+# Chips of 64 pixels shown at 128, so that a patch is 8 of their pixels; 6 blocks of width 64.
+_VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 128, "batch_size": 128, "steps": 1500}
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {**_RESNET, "lr": 0.06, "options": {"queue": 4096, "momentum": 0.99}},
     "moco_v3": {**_RESNET, "lr": 3e-3, "options": {"hidden": 512, "width": 128}},
@@ -99,7 +101,12 @@ class Outcome:
 
 
 def measure(
-    method: str, seed: int, data: Path, minutes: float | None = None, **changes: Any
+    method: str,
+    seed: int,
+    data: Path,
+    minutes: float | None = None,
+    chips: int | None = None,
+    **changes: Any,
 ) -> Outcome:
     """Train once, and evaluate before and after.
 
@@ -108,6 +115,7 @@ def measure(
         seed: of the run, and of what is drawn in probes.
         data: EuroSAT's folder.
         minutes: that training may take, about; by default the steps of `SETTINGS`.
+        chips: of each split that are looked at; all by default.
         changes: settings other than these.
     """
     if minutes is not None:
@@ -118,12 +126,11 @@ def measure(
         trained = load(out)
     torch.manual_seed(saved["config"]["seed"])  # As the run did before it made the same model.
     model = METHODS[method].build(weights.settings_of(saved["run"]))
-    before = dataclasses.replace(trained, network=model.backbone)
-    before = dataclasses.replace(before, network=settle(model.backbone, _chips(before, data, seed)))
-    accuracies = [
-        {name: evaluated(x, name, data, seed) for name in PROTOCOLS} for x in (before, trained)
-    ]
-    return Outcome(method, seed, accuracies[0], accuracies[1], saved["step"], seconds)
+    bench = bench_of(trained, data, seed, chips)
+    settled = settle(model.backbone, _images(bench))
+    before = dataclasses.replace(trained, network=settled, digest="", source="untrained, settled")
+    untrained = evaluated(dataclasses.replace(bench, pretrained=before), PROTOCOLS)
+    return Outcome(method, seed, untrained, evaluated(bench, PROTOCOLS), saved["step"], seconds)
 
 
 def _trained(
@@ -151,16 +158,19 @@ def _trained(
         return checkpoint.load(out or Path(other)), perf_counter() - start
 
 
-def bench_of(pretrained: Pretrained, data: Path, seed: int) -> Bench:
+def bench_of(pretrained: Pretrained, data: Path, seed: int, chips: int | None = None) -> Bench:
     """EuroSAT RGB before a backbone."""
     its = task("eurosat_rgb")
     inputs = match(pretrained.channels, its.offers(data), False, pretrained.wanted)
     splits = its.splits(data, inputs.bands, seed)
+    every = {"train": splits.train, "val": splits.val, "test": splits.test}
+    # The chips lie class by class, so that fewer are taken at regular distances.
+    steps = {n: -(-len(x) // chips) if chips else 1 for n, x in every.items()}
     return Bench(
         task=its,
         pretrained=pretrained,
         inputs=inputs,
-        splits={"train": splits.train, "val": splits.val, "test": splits.test},
+        splits={n: x.subset(range(0, len(x), steps[n])) for n, x in every.items()},  # type: ignore[misc]
         device=torch.device("cpu"),
         workers=2,
         seed=seed,
@@ -168,20 +178,27 @@ def bench_of(pretrained: Pretrained, data: Path, seed: int) -> Bench:
     )
 
 
-def _chips(pretrained: Pretrained, data: Path, seed: int) -> list[torch.Tensor]:
-    """2048 training chips, as the backbone is shown them."""
-    bench = bench_of(pretrained, data, seed)
-    some = bench.splits["train"].subset(range(min(2048, len(bench.splits["train"]))))
-    bench = dataclasses.replace(bench, splits={**bench.splits, "train": some})
-    return [images for (images,), _, _ in bench.shown("train", pretrained.image_size, 64)]
+def _images(bench: Bench) -> Iterator[torch.Tensor]:
+    """About 2048 training chips of all classes, as the backbone is shown them."""
+    train = bench.splits["train"]
+    some = train.subset(range(0, len(train), -(-len(train) // 2048)))
+    few = dataclasses.replace(bench, splits={**bench.splits, "train": some})
+    for (images,), _, _ in few.shown("train", bench.pretrained.image_size, 64):
+        yield images
 
 
-def evaluated(pretrained: Pretrained, name: str, data: Path, seed: int) -> float:
-    """Accuracy on the test chips by a protocol with its defaults."""
-    how = protocol(name)
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = how.run(bench_of(pretrained, data, seed), how.Options()).test
-    return figure("class", found.scores, found.targets)  # type: ignore[union-attr]
+def evaluated(bench: Bench, names: Sequence[str]) -> dict[str, float]:
+    """Accuracy on the test chips, by protocol with its defaults; features are computed once."""
+    found = {}
+    with tempfile.TemporaryDirectory() as cache:
+        bench = dataclasses.replace(bench, cache=Path(cache))
+        for name in names:
+            how = protocol(name)
+            with contextlib.redirect_stdout(io.StringIO()):
+                test = how.run(bench, how.Options()).test
+            assert isinstance(test, Scored)
+            found[name] = figure("class", test.scores, test.targets)
+    return found
 
 
 def table(outcomes: Sequence[Outcome], colours: float) -> str:
@@ -208,7 +225,14 @@ def table(outcomes: Sequence[Outcome], colours: float) -> str:
     return "\n".join(lines)
 
 
-def beaten(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Outcomes by method, in the order in which they came."""
+    return {
+        m: [r for r in outcomes if r.method == m] for m in dict.fromkeys(r.method for r in outcomes)
+    }
+
+
+def unbeaten(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     """By method, the protocols in which its mean is not above the untrained backbone's."""
     failed = {
         method: [n for n in PROTOCOLS if fmean(r.gain(n) for r in runs) <= 0]
@@ -230,12 +254,11 @@ def write(path: Path, outcomes: Sequence[Outcome], colours: float) -> None:
     path.write_text(json.dumps({**found, "colours": colours}, indent=2) + "\n", encoding="utf-8")
 
 
-def colours_of(data: Path) -> float:
+def colours_of(data: Path, chips: int | None = None) -> float:
     """Accuracy of statistics of colours, probed linearly."""
-    from ssl4eo_train.evaluate.pretrained import Channel
-
     channels = tuple(Channel(modality="S2RGB", band=band) for band in "RGB")
-    return evaluated(load("untrained", arch="test_vit", channels=channels), "colours", data, 0)
+    backbone = load("untrained", arch="test_vit", channels=channels)
+    return evaluated(bench_of(backbone, data, 0, chips), ["colours"])["colours"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -248,6 +271,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=SEEDS, help=f"runs a method ({SEEDS})")
     p.add_argument("--minutes", type=float, help="of training a run; default: as many as it takes")
     p.add_argument("--steps", type=int, help="of each run, in place of its setting's")
+    p.add_argument("--chips", type=int, help="looked at in each split, to try the command out")
     p.add_argument("--json", type=Path, metavar="FILE", help="where all figures go, by method")
     return p
 
@@ -256,18 +280,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where a method gains nothing."""
     args = parser().parse_args(argv)
     changes = {} if args.steps is None else {"steps": args.steps}
-    colours = colours_of(args.data)
+    colours = colours_of(args.data, args.chips)
     outcomes: list[Outcome] = []
     for method in args.methods:
         for seed in range(args.seeds):
-            found = measure(method, seed, args.data, args.minutes, **changes)
+            found = measure(method, seed, args.data, args.minutes, args.chips, **changes)
             outcomes.append(found)
             gains = ", ".join(f"{n} {100 * found.gain(n):+.1f}" for n in PROTOCOLS)
             print(f"{method}, seed {seed}: {gains} points", file=sys.stderr, flush=True)
         if args.json is not None:  # Method by method, as the whole takes hours.
             write(args.json, outcomes, colours)
     print(table(outcomes, colours))
-    failed = beaten(outcomes)
+    failed = unbeaten(outcomes)
     for method, names in failed.items():
         print(f"{method}: nothing gained in {', '.join(names)}")
     return 1 if failed else 0

@@ -65,7 +65,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         method = options.method or backbone.method
         its = task(args.task, {**task_options(args.task, method), **asked_of_task})
     offered = its.offers(args.data)
-    inputs = match(backbone.channels, offered, args.missing_bands == "zero", backbone.wanted)
+    # The papers show zeros for B10 of L2A, and for what So2Sat lacks.
+    zeros = args.missing_bands == "zero" or args.protocol == "published"
+    inputs = match(backbone.channels, offered, zeros, backbone.wanted)
     splits = its.splits(args.data, inputs.bands, args.seed)
     draws = getattr(how, "DRAWS", False)
     few = splits.train if draws else subsets.part(splits.train, args.fraction, its)

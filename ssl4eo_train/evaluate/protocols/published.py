@@ -124,8 +124,15 @@ def run(bench: Bench, options: Options) -> Outcome:
         chosen={"epoch": fitted.epoch, plan.judge: fitted.figure},
         settings={**dataclasses.asdict(plan), "mode": options.mode, "method": method},
         history=fitted.history,
-        told=[first, *found.told, *drawn, *differences(found.plan, plan)],
+        told=[first, *_zeros(bench), *found.told, *drawn, *differences(found.plan, plan)],
     )
+
+
+def _zeros(bench: Bench) -> list[str]:
+    """Which channels are shown zeros, in a sentence."""
+    pairs = zip(bench.pretrained.channels, bench.inputs.places, strict=True)
+    empty = [f"{channel.modality} {channel.band}" for channel, place in pairs if place is None]
+    return [f"the network is shown zeros for {', '.join(empty)}"] if empty else []
 
 
 def _examples(bench: Bench, plan: Plan, scored: Scored) -> list[Example]:

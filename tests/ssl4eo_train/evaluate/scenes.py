@@ -17,7 +17,7 @@ from fastload.datasets.eurosat import CLASSES
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.pretrained import Channel, Pretrained, load
-from ssl4eo_train.evaluate.task import Task
+from ssl4eo_train.evaluate.task import Split, Task
 from ssl4eo_train.evaluate.tasks import task
 
 SIZE = 16
@@ -75,7 +75,7 @@ def bench(
     pretrained: Pretrained,
     its: Task | None = None,
     seed: int = 0,
-    extras: Mapping[str, NDArray[Any]] | None = None,
+    extras: Mapping[Split, NDArray[Any]] | None = None,
     **more: Any,
 ) -> Bench:
     """A bench of a tree.
@@ -86,7 +86,7 @@ def bench(
     its = its or task("eurosat_rgb")
     inputs = match(pretrained.channels, its.offers(root), False, pretrained.wanted)
     splits = its.splits(root, inputs.bands, seed)
-    opened = {"train": splits.train, "val": splits.val, "test": splits.test}
+    opened: dict[Split, Any] = {"train": splits.train, "val": splits.val, "test": splits.test}
     for name, labels in (extras or {}).items():
         opened[name].extras["label"] = labels
     device = torch.device("cpu")
