@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fastload.bands import plain
 from fastload.recipe import Radiometry
+from fastload.statistics import Statistics
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate.inputs import Inputs
 
@@ -19,7 +20,7 @@ class Stretched(Inputs):
 
     limits: Mapping[str, Sequence[float]]
 
-    def radiometry(self, modality: str) -> Radiometry:
+    def radiometry(self, modality: str, statistics: Statistics) -> Radiometry:
         """See `Inputs.radiometry`.
 
         Raises:
@@ -42,6 +43,6 @@ class Divided(Inputs):
 
     by: float
 
-    def radiometry(self, modality: str) -> Radiometry:
+    def radiometry(self, modality: str, statistics: Statistics) -> Radiometry:
         """See `Inputs.radiometry`."""
         return Radiometry.standardise(0.0, self.by)
