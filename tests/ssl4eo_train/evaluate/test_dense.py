@@ -89,9 +89,9 @@ def test_the_taps_are_the_stem_and_the_stages() -> None:
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(SetupError, match="does not fit its pyramid: .*bias"):
+    with pytest.raises(SetupError, match="does not fit its pyramid: bias"):
         load(torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1, bias=False))
-    with pytest.raises(SetupError, match=r"does not fit its pyramid: weight"):
+    with pytest.raises(SetupError, match="does not fit its pyramid: weight"):
         load(torch.nn.Linear(3, 4), torch.nn.Linear(4, 4))
 
 
