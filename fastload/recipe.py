@@ -147,8 +147,8 @@ class Radiometry:
                     f"radiometry 'reflectance' is defined for {', '.join(others)} and {last}, not "
                     f"for {modality}"
                 )
-            low, high = (0, 1) if self.clip else (-np.inf, np.inf)
-            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, low, high, bands)
+            high = 1 if self.clip else np.inf
+            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, 0, high, bands)
         if self.kind == "quantile":
             if any(len(limits) not in (1, bands) for limits in (self.low, self.high)):
                 raise ValueError(

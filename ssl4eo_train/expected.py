@@ -17,7 +17,7 @@ import fastload
 from fastload.bands import PUBLISHED as BANDS
 from fastload.bands import places, plain
 from fastload.datasets.seco import QUANTILES, RGB
-from fastload.recipe import REFLECTANCE, Radiometry
+from fastload.recipe import REFLECTANCE, Radiometry, Recipe
 from fastload.statistics import Statistics, statistics
 from fastload_kernels import Scaling
 from ssl4eo_train import data
@@ -52,7 +52,8 @@ class Expected:
         """What its first modality is: a name for the numbers, by which they suit other data."""
         name, s = next(iter(self.scalings.items()))
         one = 1 / 255 if name == "S2RGB" else 1
-        if _alike(s, Scaling.make(0, one, 0, 1, len(s.scale))):
+        # Without its limits, which pixels that wrap do not have.
+        if _alike(s, Scaling.make(0, one, s.low, s.high, len(s.scale))):
             return "reflectance"
         if not np.isfinite(s.low).any():
             return "standardise"
@@ -243,13 +244,18 @@ def statistics_of(saved: Mapping[str, Any]) -> Statistics:
     return statistics(saved["config"].get("statistics") or "v1.1-webdataset")
 
 
+def recipe_of(run: Mapping[str, Any]) -> Recipe:
+    """What the method of a run saw, as its checkpoint has it."""
+    method = METHODS[run["method"]]
+    return method.recipe(run["image_size"], run["arch"], method.Options(**run["options"]))
+
+
 def numbers_of(saved: Mapping[str, Any]) -> dict[str, Any]:
     """A run's radiometry by modality; an older checkpoint, whose run had all bands, lacks it."""
     if "radiometry" in saved:
         return dict(saved["radiometry"])
     run, known = saved["run"], statistics_of(saved)
-    options = METHODS[run["method"]].Options(**run["options"])
-    recipe = METHODS[run["method"]].recipe(run["image_size"], run["arch"], options)
+    recipe = recipe_of(run)
     return {
         name: data.numbers(recipe.radiometry_of(name).scaling(name, len(names), known))
         for name, names in run["band_names"].items()

@@ -22,6 +22,15 @@ from ssl4eo_train.errors import SetupError
 from ssl4eo_train.extras import lacking
 from ssl4eo_train.unpickling import unpickle
 
+_CLIPPED = "clip((x - offset) * scale, low, high)"
+FORMULAS = {
+    "fused": _CLIPPED,
+    "clip": f"clip({_CLIPPED}, 0, 1)",
+    "uint8": f"floor(255 * {_CLIPPED}) / 255",
+    "uint8_wrap": f"floor(255 * {_CLIPPED}) mod 256 / 255",
+}
+"""What the numbers on disk become, by `View.steps`; a limit that is null is none."""
+
 
 def export(source: Path, to: Path) -> str:
     """Write the backbone of a checkpoint; returns a sentence that says how to load it.
@@ -107,7 +116,7 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
         "dates": max(dates.values()),
         "dates_by_modality": dates,
         "radiometry": {
-            "formula": "clip((x - offset) * scale, low, high)",
+            "formula": FORMULAS[expected.recipe_of(run).views[0].steps],
             **expected.numbers_of(saved),
         },
         "statistics": dataclasses.asdict(known),

@@ -159,6 +159,7 @@ class Probe:
             scale=(1.0, 1.0),
             center=True,
             timestamp="all" if config.seasons == "all" else 0,
+            steps=recipe.views[0].steps,  # Where a run sees grey levels, so does its probe.
         )
         shown = copy.copy(self._dataset)  # Its scalings hold, as the radiometry stays.
         shown.recipe = dataclasses.replace(recipe, views=(view,))

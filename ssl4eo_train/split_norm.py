@@ -39,7 +39,7 @@ class SplitBatchNorm(_BatchNorm):
         share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         means = self.running_mean.repeat(self.splits, 1)  # [S, C]
         variances = self.running_var.repeat(self.splits, 1)
-        parts = input.unflatten(0, (-1, self.splits)).unbind(1)  # S times [N / S, C, ...]
+        parts = [input[s :: self.splits] for s in range(self.splits)]  # [N / S, C, ...] each
         normed = [
             F.batch_norm(x, mean, variance, self.weight, self.bias, True, share, self.eps)
             for x, mean, variance in zip(parts, means, variances, strict=True)

@@ -96,7 +96,7 @@ class HDF5Source(Source):
 
     def _error(self, sample: int, reason: str) -> DataError:
         member = self.array if sample < 0 else f"{self.array}[{sample}]"
-        return DataError(self.store.path(self.file), member, -1, reason)
+        return DataError(self.store.path(self.file), member, 0, reason)
 
 
 class _File(StoreFile):

@@ -9,14 +9,15 @@ are. Sources, and what was read there:
   about each band's mean (not rounded) and the mean of the bands, each cast to uint8, which
   truncates and wraps; OpenCV's blur, which rounds; x < 128 inverted. "uint8" is the same but for
   clipping where that wraps.
-- Pillow and torchvision's ColorJitter and Grayscale on its images, as SeCo uses them, for "uint8"
-  and "rgb": blends are truncated and clipped; luma is rounded, and so is the mean luma that contrast
+- Pillow, and torchvision's ColorJitter and Grayscale on its images, as SeCo uses them, for "uint8"
+  and "rgb": blends are truncated and clipped; luma is rounded, and so is its mean, which contrast
   turns about; hue turns in 8-bit HSV. "clip" is torchvision's way with floats.
 
 OpenCV resamples and blurs in fixed point: a pixel may be another grey level there. Pillow blurs by
 three box filters, and resamples with antialiasing; here both are as everywhere else.
 
-- Where a band's value is a whole level but for the rounding of `Scaling` (`SLACK`), it is that one.
+- What is a whole level, or half of one, but for the rounding of float32 (`SLACK`) is just that: the
+  numbers of `Scaling` and of resampling are float32, and halves are common there; they go up.
 - NaN is NaN after each operation and spreads as `reference` says; contrast turns about the mean, or
   mean luma, of the other pixels. Saturation, hue and luma make NaN of all bands where one is.
 - A dropped band is zero in the end, and a band like others before.
@@ -37,8 +38,7 @@ ORDERS = tuple(permutations(("brightness", "contrast", "saturation", "hue")))
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R BT.601, as Pillow and torchvision."""
 SLACK = 2.0**-13
-"""In grey levels; the float32 numbers of `Scaling` are off by less, and 16-bit DN lie further
-apart."""
+"""In grey levels; float32 is off by less, and 16-bit DN lie further apart."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Levels:
 
     def settled(self, y: Plane) -> Plane:
         """What an operation that rounds leaves: resampling and blur."""
-        y = np.floor(y + 0.5) if self.whole else y
+        y = np.floor(y + (0.5 + SLACK)) if self.whole else y
         return np.clip(y, 0, self.top)
 
     def kept(self, y: Plane) -> Plane:

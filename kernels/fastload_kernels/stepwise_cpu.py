@@ -31,7 +31,7 @@ def numbers_of(view: View) -> Numbers:
 
 def operations(view: View, params: np.void) -> NDArray[np.int64]:
     """The jitter's operations in their order, by their places in `ORDERS[0]`."""
-    return _BY_NUMBER[params["order"] if view.colours == "rgb" else 0]
+    return np.asarray(_BY_NUMBER[params["order"] if view.colours == "rgb" else 0])
 
 
 @_jit
@@ -49,7 +49,7 @@ def _kept(v, levels):  # type: ignore[no-untyped-def]
 def _settled(v, levels):  # type: ignore[no-untyped-def]
     top, whole, _ = levels
     if whole:
-        v = np.floor(v + 0.5)
+        v = np.floor(v + (0.5 + SLACK))
     v = 0.0 if v < 0 else v
     return top if v > top else v
 
@@ -172,7 +172,7 @@ def _blend_rgb(y, kind, factor, levels, rgb):  # type: ignore[no-untyped-def]
 
 @_jit
 def _hue(reds, greens, blues, turns, levels):  # type: ignore[no-untyped-def]
-    top, whole, _ = levels
+    _, whole, _ = levels
     for i in range(reds.shape[0]):
         for x in range(reds.shape[1]):
             red, green = np.float64(reds[i, x]), np.float64(greens[i, x])
@@ -180,7 +180,7 @@ def _hue(reds, greens, blues, turns, levels):  # type: ignore[no-untyped-def]
             value = max(red, green, blue)
             spread = value - min(red, green, blue)
             if red != red or green != green or blue != blue:
-                value = spread = np.nan
+                value = spread = np.float64(np.nan)
             angle, share = 0.0, 0.0
             if spread != 0:
                 share = spread / value

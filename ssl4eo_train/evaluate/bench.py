@@ -1,7 +1,7 @@
 """What a protocol works with: a task's splits, seen as a backbone wants to see them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,15 +100,22 @@ class Bench:
         return label.long() if self.task.kind == "class" else label.float()
 
     def shown(
-        self, split: Split, size: int, batch_size: int, resize: int = 0
+        self,
+        split: Split,
+        size: int,
+        batch_size: int,
+        resize: int = 0,
+        steps: Literal["fused", "uint8", "uint8_wrap"] = "fused",
     ) -> Iterator[tuple[list[Tensor], Tensor, dict[str, Any]]]:
         """The samples of a split of one date, in order, as `batches`: whole images of `size`, or
         the middle of whole images of `resize`.
 
-        That is Resize(256) and CenterCrop(224) to the pixel, for square images.
+        That is Resize(256) and CenterCrop(224) to the pixel, for square images. `steps`: see
+        `View.steps`.
         """
         at = ((resize or size) - size) // 2
-        for images, targets, batch in self.batches(split, self.whole(resize or size), batch_size):
+        view = replace(self.whole(resize or size), steps=steps)
+        for images, targets, batch in self.batches(split, view, batch_size):
             yield [x[..., at : at + size, at : at + size] for x in images], targets, batch
 
     def whole(self, size: int) -> View:

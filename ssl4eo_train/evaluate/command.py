@@ -19,8 +19,9 @@ from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.number import percent
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
+from ssl4eo_train.evaluate.published_options import task_options
 from ssl4eo_train.evaluate.task import Task
-from ssl4eo_train.evaluate.tasks import TASKS, kind, task
+from ssl4eo_train.evaluate.tasks import TASKS, task
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +49,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the command line says; returns what is in ``result.json``."""
     began = time.monotonic()
     how = protocol(args.protocol)
-    its = task(args.task, _task_options(args))
+    asked_of_task = presets.assignments(args.task_options, "--task-options")
+    its = task(args.task, asked_of_task)
     options = _options(args, its, how)
     result.claim(args.out, args.overwrite)
     backbone = load(
@@ -59,6 +61,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         image_size=args.image_size,
         seed=args.seed,
     )
+    if args.protocol == "published":
+        method = options.method or backbone.method
+        its = task(args.task, {**task_options(args.task, method), **asked_of_task})
     offered = its.offers(args.data)
     inputs = match(backbone.channels, offered, args.missing_bands == "zero", backbone.wanted)
     splits = its.splits(args.data, inputs.bands, args.seed)
@@ -103,12 +108,6 @@ def _options(args: argparse.Namespace, its: Task, how: Module) -> Any:
             f"{args.task} is one of {its.kind}"
         )
     return presets.made(how.Options, presets.assignments(args.set), "--set")
-
-
-def _task_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What is asked of the task: of the published protocol, but where the user says otherwise."""
-    published = kind(args.task).published if args.protocol == "published" else {}
-    return {**published, **presets.assignments(args.task_options, "--task-options")}
 
 
 def _channels(modality: str | None, bands: list[str] | None) -> tuple[Channel, ...] | None:

@@ -108,11 +108,15 @@ def looks(plan: Plan, epoch: int) -> bool:
 
 def view(plan: Plan) -> View:
     """What is shown of a training image."""
-    if not plan.crop:
-        return View(size=plan.size, scale=(1.0, 1.0), center=True, timestamp=0, hflip=plan.flip)
-    low, high = plan.crop
+    low, high = plan.crop or (1.0, 1.0)
     return View(
-        size=plan.size, scale=(low, high), ratio_law=plan.ratio_law, timestamp=0, hflip=plan.flip
+        size=plan.size,
+        scale=(low, high),
+        center=not plan.crop,
+        ratio_law=plan.ratio_law,
+        timestamp=0,
+        hflip=plan.flip,
+        steps=plan.steps,
     )
 
 
@@ -133,10 +137,12 @@ def loss_of(bench: Bench, scores: Tensor, targets: Tensor) -> Tensor:
 
 def score(bench: Bench, classifier: Classifier, plan: Plan, split: Split) -> tuple[Tensor, Tensor]:
     """Scores ``[N, K]`` of the samples of a split, and their targets, both on the CPU."""
-    rows, targets = [], []
+    rows: list[Tensor] = []
+    targets: list[Tensor] = []
+    size = plan.judge_batch
     with frozen(classifier):
-        for (images,), target, _ in bench.shown(split, plan.size, plan.judge_batch, plan.resize):
-            if plan.drop_last and len(target) < plan.judge_batch and rows:
+        for (images,), target, _ in bench.shown(split, plan.size, size, plan.resize, plan.steps):
+            if plan.drop_last and len(target) < size and rows:
                 break
             rows.append(classifier(images).float().cpu())
             targets.append(target.cpu())

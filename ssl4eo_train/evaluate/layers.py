@@ -38,7 +38,7 @@ def groups(classifier: Classifier, weight_decay: float, layer_decay: float) -> l
         spared = parameter.ndim <= 1 or name.endswith(".bias") or inner in _NEVER_DECAY
         depth = layer(inner, last) if inner != name else last
         share = layer_decay ** (last - depth)
-        group = {
+        group: dict[str, Any] = {
             "params": [],
             "weight_decay": 0.0 if spared else weight_decay,
             "share": share,
@@ -63,7 +63,7 @@ def drop_paths(network: nn.Module, greatest: float) -> None:
     Raises:
         SetupError: where it has no blocks.
     """
-    from timm.layers import DropPath
+    from timm.layers.drop import DropPath
 
     if greatest == 0:
         return

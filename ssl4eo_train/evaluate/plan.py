@@ -59,6 +59,9 @@ class Plan:
     resize: int = 0
     """Side that images are resampled to, whose middle is shown in evaluation; 0 for `size`."""
 
+    steps: Literal["fused", "uint8", "uint8_wrap"] = "fused"
+    """How pixels are kept before the network, see `View.steps`."""
+
     judge: Split = "val"
     """Split that is looked at in training, and by which the best epoch is chosen."""
     report: Split = "test"
@@ -104,6 +107,7 @@ def _known(plan: Plan) -> None:
         "backbone_mode": ("train", "eval"),
         "keep": ("best", "last"),
         "ratio_law": ("log", "uniform"),
+        "steps": ("fused", "uint8", "uint8_wrap"),
     }
     for name, known in names.items():
         value = getattr(plan, name)

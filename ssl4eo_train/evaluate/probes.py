@@ -26,7 +26,7 @@ class Linear:
 
     def scores(self, features: Tensor) -> Tensor:
         """Float32 ``[N, K]``."""
-        parts = [part.double() @ self.weight + self.bias for part in features.split(CHUNK)]
+        parts = [part.double() @ self.weight + self.bias for part in torch.split(features, CHUNK)]
         return torch.cat(parts).float()
 
 
@@ -92,7 +92,7 @@ def logistic(
     def closure() -> Tensor:
         optimizer.zero_grad()
         total = joint.detach().new_zeros(())
-        for x, y in zip(features.split(CHUNK), targets.split(CHUNK), strict=True):
+        for x, y in zip(torch.split(features, CHUNK), torch.split(targets, CHUNK), strict=True):
             part = loss_of(kind, x.double() @ joint[:-1] + joint[-1], y) / N
             part.backward()  # type: ignore[no-untyped-call]
             total += part.detach()
@@ -113,4 +113,4 @@ def orders(count: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
     drawn = words(seed, epoch, np.arange(count), _ORDER, 0, 1)[:, 0].argsort(kind="stable")
     order = torch.from_numpy(drawn.astype(np.int64))
     size = min(batch, count)
-    yield from order[: count // size * size].split(size)
+    yield from torch.split(order[: count // size * size], size)

@@ -63,8 +63,9 @@ class Task(ABC):
     settable: ClassVar[type[Any]] = NoOptions
     """Frozen dataclass of numbers, flags and names, all with defaults, which are the usual choice;
     set by ``--task-options``."""
-    published: ClassVar[Mapping[str, Any]] = {}
-    """Options that the published protocol has otherwise."""
+
+    options: Any = None
+    """What was set, see `settable`."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.settable() if options is None else options

@@ -132,9 +132,9 @@ class Data2Vec(Learner):
     def backbone(self) -> nn.Module:
         """See `Learner.backbone`. Its feature is the mean over the patches, each normed before.
 
-        The published linear evaluation means first and then norms, without scale and shift
+        The published linear evaluation takes the mean first and norms it, without scale and shift
         (SSL4EO-S12's modeling_finetune.py): on a barely trained network the same direction, but
-        13 % another length. Who compares with its figures must do so, too.
+        13 % off. Who compares with its figures must do so, too.
         """
         return self.student.backbone
 
@@ -259,7 +259,7 @@ def build(settings: Settings) -> Data2Vec:
     expect(0 < blocks <= depth, "target_blocks", blocks, f"some of the {depth} blocks")
     name = how.pop("model_name")
 
-    def beit(**more: float) -> "Beit":
+    def beit(**more: Any) -> "Beit":
         made = backbones.build(name, settings.bands, settings.image_size, **how, **more)
         return cast("Beit", made)
 

@@ -22,9 +22,9 @@ def recipe_of(views: Iterable[View], pixels: str) -> Recipe:
     Args:
         views: as of floats.
         pixels: ``float``: reflectance is clipped, and nothing is rounded or clipped afterwards.
-            ``uint8_wrap``, as SSL4EO-S12 published: whole grey levels of 255, 39.2 DN each, from the
-            DN on and after each operation, truncated, and modulo 256 where they leave them: 12000
-            DN are grey 50, and contrast makes dark pixels bright. ``uint8``: clipped instead.
+            ``uint8_wrap``, as SSL4EO-S12 published: whole grey levels of 255, 39.2 DN each, from
+            the DN on and after each operation, truncated, and modulo 256 where they leave them:
+            12000 DN are grey 50, and contrast makes dark pixels bright. ``uint8``: clipped instead.
     """
     seen = tuple(replace(view, steps=PIXELS[pixels]) for view in views)
     if pixels != "uint8_wrap":

@@ -21,7 +21,7 @@ def resampled(patches: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Te
     if old == new:
         return patches
     factors = tuple((n + 0.1) / o for o, n in zip(old, new, strict=True))
-    image = patches.unflatten(1, old).permute(0, 3, 1, 2)
+    image = patches.view(1, *old, -1).permute(0, 3, 1, 2)
     image = F.interpolate(image, scale_factor=factors, mode="bicubic")
     return image.permute(0, 2, 3, 1).flatten(1, 2)
 
@@ -38,8 +38,8 @@ def resample_as_published(vit: Any) -> None:
             """Tokens ``[N, 1 + L, D]`` of patches ``[N, H, W, D]``, with positions."""
             prefix = 0 if self.no_embed_class else self.num_prefix_tokens
             own, patches = self.pos_embed.split([prefix, self.pos_embed.shape[1] - prefix], dim=1)
-            grid = tuple(x.shape[1:3])
-            x = x.flatten(1, 2) + resampled(patches, self.patch_embed.grid_size, grid)
+            _, H, W, _ = x.shape
+            x = x.flatten(1, 2) + resampled(patches, self.patch_embed.grid_size, (H, W))
             first = [t for t in (self.cls_token, self.reg_token) if t is not None]
             if first:
                 tokens = torch.cat([t.expand(len(x), -1, -1) for t in first], dim=1)

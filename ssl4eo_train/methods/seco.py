@@ -30,7 +30,7 @@ SPACES = {"moco": 1, "moco_tp": 1, "seco": 3}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What may be set; the defaults are the published values, but for the two flags."""
+    """What may be set; the defaults are the published values, but for the flags."""
 
     data_mode: str = "seco"
     """What is contrasted. ``seco``: see above. Its baselines, each in one space: ``moco``, two
@@ -51,6 +51,12 @@ class Options:
     the number of processes. By default they are those of the whole step, as in its queues."""
     splits: int = 0
     """As of `moco_v2`. SeCo trains on one GPU, as one part, where nothing else is asked for."""
+    published_colours: bool = False
+    """Change colours as SeCo, for red, green and blue alone: saturation and hue jitter too, in a
+    random order, grey is the luma, contrast is about its mean, and pixels are whole levels of 255,
+    truncated and clipped after each operation. In the mode ``seco`` the crop then comes last, so
+    that blur is in pixels of the source. By default there are brightness and contrast, which is
+    about each band's mean, grey is the mean of the bands, and nothing is clipped in between."""
 
     def __post_init__(self) -> None:
         mode, t = self.data_mode, self.temperature
@@ -69,16 +75,14 @@ def recipe(
     Args:
         image_size: side of a view in pixels.
         arch: makes no difference.
-        options: see `Options.data_mode` and `Options.with_replacement`.
+        options: see `Options.data_mode`, `with_replacement` and `published_colours` there.
     """
 
     crop = View(size=image_size, scale=(0.2, 1.0))
     augmented = replace(
         crop,
-        # SeCo also jitters saturation and hue, by 0.4 and 0.1, which bands other than red, green
-        # and blue do not have, and in a random order. Its contrast is about the grey mean of the
-        # image, here about each band's mean over the view. In the mode `seco` it crops last; here
-        # the crop comes first, as in its other two modes.
+        # SeCo also jitters saturation and hue, which bands other than red, green and blue do not
+        # have, see `Options.published_colours`.
         jitter=0.8,
         brightness=0.4,
         contrast=0.4,
@@ -87,6 +91,17 @@ def recipe(
         sigma=(0.1, 2.0),
         hflip=0.5,
     )
+    if options.published_colours:
+        crop = replace(crop, steps="uint8", colours="rgb")
+        # SeCo's blur is Pillow's, of three box filters, and its crop antialiases where it shrinks.
+        augmented = replace(
+            augmented,
+            steps="uint8",
+            colours="rgb",
+            saturation=0.4,
+            hue=0.1,
+            crop_last=options.data_mode == "seco",
+        )
     other: Literal["independent", "distinct"] = "distinct"
     if options.with_replacement:
         other = "independent"

@@ -74,8 +74,8 @@ def test_all_settings_of_a_run_are_in_its_file(name: str) -> None:
     assert timm.is_model(config.arch)
 
 
-def test_each_of_several_processes_has_its_share_of_the_parts() -> None:
-    """The published four have one part each; what has no even share is refused when it is built."""
+def test_parts_are_as_large_as_what_a_gpu_held() -> None:
+    """Batch norm over 64 samples, whether 4 processes have one part each, or one has four."""
     config = resolved("--config", "moco_v2_resnet50", "--data", "x")
     assert config.options["splits"] == 4
     assert config.batch_size // config.options["splits"] == 64

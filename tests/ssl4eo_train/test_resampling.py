@@ -78,6 +78,9 @@ def test_a_run_goes_on_with_its_draw_alone(
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "run"
     assert main(words(whole, "--resample", "42", "--steps", "4")) == 0
+    different = len(set(resampled(made.dataset(), 42).keys))
+    wanted = f"{made.LOCATIONS} locations (drawn with replacement, {different} different ones) x"
+    assert wanted in capsys.readouterr().out
     assert main(words(out, "--resample", "42", "--steps", "2")) == 0
     again = ["--resume", "--out", str(out), "--device", "cpu", "--steps", "4"]
     assert main([*again, "--resample", "43"]) == 2

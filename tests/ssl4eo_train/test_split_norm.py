@@ -1,6 +1,7 @@
 """Batch norm over parts of a batch: against several batch norms, and against several processes."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl4eo_train import distributed, norms, split_norm
+from ssl4eo_train import checkpoint, distributed, norms, split_norm
+from ssl4eo_train.__main__ import main
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.methods import METHODS, Learner, Progress, Samples, Settings, moco_v2, seco
+from ssl4eo_train.methods import METHODS, Learner, Samples, Settings, moco_v2, seco
+from ssl4eo_train.methods.common import follow
 from ssl4eo_train.methods.moco_v2 import MoCo
 from ssl4eo_train.split_norm import SplitBatchNorm
 from tests.ssl4eo_train.processes import run
+from tests.ssl4eo_train.runs import losses, words
 
 pytestmark = pytest.mark.timeout(120)
 BATCH, PARTS, STEPS = 16, 4, 3
@@ -156,16 +160,19 @@ def train(splits: int, method: str, views: int) -> dict[str, Any]:
     wrapped: nn.Module = model
     if distributed.size() > 1:
         wrapped = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
-    optimizer = model.optimizer(0.1)
+    trained = list(model.query.parameters())
     losses = []
     for step in range(STEPS):
-        model.before_step(optimizer, Progress(step, STEPS, 1))
+        follow(model.key, model.query, 0.5)
         shown = [images(10 * step + v, bands=2, size=8) for v in range(views)]
         index = distributed.mine(torch.arange(BATCH)).numpy()
         loss, _ = wrapped([distributed.mine(x) for x in shown], Samples(0, 0, index))
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        with torch.no_grad():
+            for parameter in trained:
+                assert parameter.grad is not None
+                parameter -= 0.1 * parameter.grad
+                parameter.grad = None
         losses.append(distributed.mean(loss.detach()).item())
     # Each process has running statistics of its own; theirs are compared by the mean.
     kept = [x.double() for x in model.state_dict().values() if isinstance(x, Tensor)]
@@ -177,6 +184,13 @@ def train_both() -> dict[str, Any]:
     return {"moco_v2": train(PARTS, "moco_v2", 2), "seco": train(PARTS, "seco", 4)}
 
 
+def train_and_ask_too_much() -> dict[str, Any]:
+    """What a process of several does; one part cannot be shared by them."""
+    with pytest.raises(SetupError) as error:
+        small(1, "moco_v2")
+    return {**train_both(), "said": str(error.value)}
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "count", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.long)]
@@ -184,7 +198,9 @@ def train_both() -> dict[str, Any]:
 def test_one_process_of_four_parts_is_several_processes(count: int) -> None:
     """So every number of processes that divides the parts trains the same network."""
     alone = train_both()
-    for each in run(count, train_both):
+    for each in run(count, train_and_ask_too_much):
+        wanted = f"splits is 1, expected parts that {count} processes share evenly"
+        assert each.pop("said").startswith(wanted)
         for method, seen in each.items():
             expected = alone[method]
             assert (seen["parts"], expected["parts"]) == (PARTS // count, PARTS)
@@ -214,6 +230,20 @@ def test_shuffling_is_undone() -> None:
     assert torch.equal(distributed.unshuffle(dealt, 3, 7, PARTS), x)
     assert torch.equal(distributed.shuffle(x, 3, 7), x)
     assert not torch.equal(distributed.shuffle(x, 3, 8, PARTS), dealt)
+
+
+def test_a_resumed_run_is_exact(tmp_path: Path) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    split = ("--set", "queue=8", "splits=2")
+    assert main(words(whole, *split, "--steps", "4")) == 0
+    assert main(words(parted, *split, "--steps", "2")) == 0
+    assert main(["--resume", "--out", str(parted), "--device", "cpu", "--steps", "4"]) == 0
+    assert losses(parted) == losses(whole)
+    assert main(words(tmp_path / "other", "--steps", "2")) == 0
+    assert losses(tmp_path / "other") != losses(whole)[:2]
+    states = [checkpoint.load(out)["model"] for out in (whole, parted)]
+    tensors = [{n: x for n, x in s.items() if isinstance(x, Tensor)} for s in states]
+    assert all(torch.equal(x, tensors[1][name]) for name, x in tensors[0].items())
 
 
 def test_norms_are_found_wherever_they_are() -> None:

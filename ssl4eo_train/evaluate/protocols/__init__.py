@@ -9,6 +9,7 @@ from ssl4eo_train.evaluate.task import Kind
 
 PROTOCOLS = {
     "knn": "knn",
+    "colours": "colours",
     "linear": "linear",
     "finetune": "finetune",
     "published": "published",

@@ -46,7 +46,7 @@ def run(bench: Bench, options: Options) -> Outcome:
     bank, labels = features(bench, "train", size, options.batch, pool=pool)
     queries, targets = features(bench, "test", size, options.batch, pool=pool)
     classes, how = len(bench.task.classes), (options.neighbours, options.temperature)
-    parts = [knn.votes(bank, labels, some, classes, *how) for some in queries.split(QUERIES)]
+    parts = [knn.votes(bank, labels, some, classes, *how) for some in torch.split(queries, QUERIES)]
     return Outcome(
         Scored(torch.cat(parts).cpu(), targets.cpu(), options.batch, logits=False),
         settings={**asdict(options), "pool": pool, "image_size": size},

@@ -7,7 +7,6 @@ looked at once, by what was chosen.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -23,12 +22,14 @@ from ssl4eo_train.evaluate.outcome import Outcome, Scored
 from ssl4eo_train.evaluate.plan import Plan
 from ssl4eo_train.evaluate.pooling import resolved
 from ssl4eo_train.evaluate.schedules import rate
+from ssl4eo_train.evaluate.task import Split
 from ssl4eo_train.methods.common import expect
 
 KINDS = ("class", "labels")
 SOLVERS = ("lbfgs", "sgd", "adam")
 Probe = Callable[[Tensor], Tensor]
 """From features to scores."""
+Seen = Callable[[Split], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,32 +76,47 @@ def run(bench: Bench, options: Options) -> Outcome:
     """See `protocols.Module.run`."""
     size = options.image_size or bench.pretrained.image_size
     pool = resolved(options.pool, bench.pretrained)
-    seen = partial(features, bench, size=size, batch=options.batch, pool=pool)
-    train, targets = seen("train", resize=options.resize)
-    held, held_targets = seen("val", resize=options.resize)
-    if options.solver == "lbfgs" and options.standardise:
-        standard = probes.Standard.of(train)
-        train, held = standard(train), standard(held)
+
+    def seen(split: Split) -> tuple[Tensor, Tensor]:
+        return features(bench, split, size, options.batch, pool=pool, resize=options.resize)
+
+    return probed(bench, options, seen, {"pool": pool, "image_size": size})
+
+
+def probed(bench: Bench, options: Options, seen: Seen, settings: dict[str, Any]) -> Outcome:
+    """Train what the options say on one split's features, choose by another's, and see a third's.
+
+    Args:
+        bench, options: of the protocol.
+        seen: gives the features and targets of a split.
+        settings: what is told of them.
+    """
+    kind, name = bench.task.kind, f"val_{NAMES[bench.task.kind]}"
+    (train, targets), (held, truth) = seen("train"), seen("val")
+    lbfgs = options.solver == "lbfgs"
+    shown = probes.Standard.of(train) if lbfgs and options.standardise else lambda x: x
+    history: list[dict[str, float]] = []
+    best: Probe | None = None
+    chosen: dict[str, float] = {}
     with repeatable(bench):
-        tried = _regressions if options.solver == "lbfgs" else _heads
-        name, best, probe, history = "", -1.0, None, []
-        kind = bench.task.kind
-        for setting, value, candidate in tried(bench, options, train, targets):
-            found = figure(kind, candidate(held).cpu(), held_targets.cpu())
-            history.append({setting: value, f"val_{NAMES[kind]}": found})
-            print(f"{setting} {value:g}: val {NAMES[kind]} {100 * found:.2f} %", flush=True)
-            if found > best:
-                name, best, chosen, probe = setting, found, value, candidate
-    assert probe is not None
-    test, test_targets = seen("test", resize=options.resize)
-    if options.solver == "lbfgs" and options.standardise:
-        test = standard(test)
+        train, held = shown(train), shown(held)
+        for setting, value, probe in (_regressions if lbfgs else _heads)(
+            bench, options, train, targets
+        ):
+            row = {setting: value, name: figure(kind, probe(held).cpu(), truth.cpu())}
+            print(f"{setting} {value:g}: {name} {100 * row[name]:.2f} %", flush=True)
+            if best is None or row[name] > chosen[name]:
+                best, chosen = probe, row
+            history.append(row)
+        assert best is not None
+        test, truth = seen("test")
+        scored = Scored(best(shown(test)).cpu(), truth.cpu(), options.batch)
     return Outcome(
-        Scored(probe(test).cpu(), test_targets.cpu(), options.batch),
-        chosen={name: chosen, f"val_{NAMES[kind]}": best},
-        settings={**asdict(options), "pool": pool, "image_size": size},
+        scored,
+        chosen=chosen,
+        settings={**asdict(options), **settings},
         history=history,
-        told=_told(name, history),
+        told=_told(setting, history),
     )
 
 
@@ -144,7 +160,7 @@ def _stepped(
 
     @torch.no_grad()
     def scores(features: Tensor) -> Tensor:
-        return torch.cat([head(part) for part in features.split(probes.CHUNK)])
+        return torch.cat([head(part) for part in torch.split(features, probes.CHUNK)])
 
     return scores
 

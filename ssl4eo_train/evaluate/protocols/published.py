@@ -15,7 +15,8 @@ from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import fit, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense import published as dense
-from ssl4eo_train.evaluate.outcome import Outcome, Scored
+from ssl4eo_train.evaluate.examples import of_scores
+from ssl4eo_train.evaluate.outcome import Example, Outcome, Scored
 from ssl4eo_train.evaluate.plan import Plan
 from ssl4eo_train.evaluate.pooling import is_transformer
 from ssl4eo_train.evaluate.pretrained import Wanted
@@ -27,10 +28,7 @@ DRAWS = True
 """A share of the training samples is drawn here, as published."""
 GPUS = 4
 MODES = ("linear", "finetune")
-ALWAYS = (
-    "pixels stay real numbers; the programs cut them to 8 bits, without a clip",
-    "a crop is made of whole source pixels, drawn by this loader's numbers",
-)
+ALWAYS = ("crops, flips, orders and heads are drawn by this package's numbers, not by theirs",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +117,21 @@ def run(bench: Bench, options: Options) -> Outcome:
     fitted = fit.fit(bench, plan)
     scores, targets = fit.score(bench, fitted.classifier, plan, plan.report)
     first = f"as {method} was published on {bench.name}, {options.mode}"
+    scored = Scored(scores, targets, plan.judge_batch)
     return Outcome(
-        Scored(scores, targets, plan.judge_batch),
+        scored,
+        examples=_examples(bench, plan, scored),
         chosen={"epoch": fitted.epoch, plan.judge: fitted.figure},
         settings={**dataclasses.asdict(plan), "mode": options.mode, "method": method},
         history=fitted.history,
         told=[first, *found.told, *drawn, *differences(found.plan, plan)],
     )
+
+
+def _examples(bench: Bench, plan: Plan, scored: Scored) -> list[Example]:
+    """Of the split that is reported, less what was left out of it."""
+    shown = bench.splits[plan.report].subset(range(len(scored.targets)))
+    return of_scores(dataclasses.replace(bench, splits={**bench.splits, "test": shown}), scored)
 
 
 def maps(bench: Bench, options: Options) -> Outcome:

@@ -9,7 +9,6 @@ SeCo calls ``{split}.txt``, less the patches in the lists of snow and of clouds 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fastload.bands import PUBLISHED
 from fastload.datasets.bigearthnet import BigEarthNet
@@ -49,7 +48,6 @@ class BigEarthNetTask(Task):
     metric = "map_micro"
     size = 120
     settable = Options
-    published: ClassVar = {"split": SECO}
     options: Options
 
     def __init__(self, options: Options | None = None) -> None:

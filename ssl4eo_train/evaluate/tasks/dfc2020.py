@@ -13,7 +13,6 @@ the contest's own.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fastload.bands import PUBLISHED
 from fastload.datasets.scenes.tables import Classes
@@ -56,7 +55,6 @@ class DFC2020(SceneTask):
     classes = CLASSES
     size = 256
     settable = Options
-    published: ClassVar = {"labels": "lc", "val_trains": True}
     options: Options
 
     def look(self, tree: Tree) -> Look:

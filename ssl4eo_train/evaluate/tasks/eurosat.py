@@ -8,7 +8,6 @@ seed 42 (`linear_EU_moco.py:152`), and has no validation split.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -57,7 +56,6 @@ class EuroSATTask(Task):
     metric = "accuracy"
     size = 64
     settable = Options
-    published: ClassVar = {"split": STRATIFIED, "val_trains": True}
     modality: str
     options: Options
 
@@ -116,4 +114,3 @@ class RGB(EuroSATTask):
     """JPEGs."""
 
     modality = "S2RGB"
-    published: ClassVar = {"split": "seco", "val_trains": True}

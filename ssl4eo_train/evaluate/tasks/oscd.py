@@ -13,7 +13,6 @@ SeCo takes red, green and blue of the others and pads.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fastload.bands import PUBLISHED
 from fastload.datasets.scenes.tables import Classes
@@ -60,7 +59,6 @@ class OSCD(SceneTask):
     metric = "f1"
     size = 96
     settable = Options
-    published: ClassVar = {"border": "drop", "val_trains": True}
     options: Options
 
     def look(self, tree: Tree) -> Look:

@@ -13,7 +13,7 @@ from fastload.bands import PUBLISHED
 from ssl4eo_train.evaluate.isprs import COLOURS
 from ssl4eo_train.evaluate.scenes import IGNORED
 from ssl4eo_train.evaluate.task import MASK
-from ssl4eo_train.evaluate.tasks import dfc2020, oscd, potsdam, task, vaihingen
+from ssl4eo_train.evaluate.tasks import dfc2020, oscd, potsdam, vaihingen
 from tests.ssl4eo_train.evaluate import trees
 from tests.ssl4eo_train.evaluate.test_tasks import keys, opened
 
@@ -66,7 +66,7 @@ def test_oscd_has_its_cities_bands_and_windows(onera: Path) -> None:
 
 
 def test_published_windows_of_oscd_are_whole_and_all_cities_train(onera: Path) -> None:
-    options = {**task("oscd").published, "window": 8}
+    options = {"border": "drop", "val_trains": True, "window": 8}
     _, found = opened("oscd", onera, {"S2L1C": ("B02",)}, **options)
     assert (len(found.train), len(found.test)) == (14 * 4, 10 * 4)
     assert set(found.val.keys) < set(found.train.keys)
@@ -122,7 +122,7 @@ def test_dfc2020_as_published_has_the_classes_of_modis(tmp_path: Path) -> None:
     """IGBP: 1 to 5 forest, 6 and 7 shrubs, 8 and 9 savanna, 10 grass, 11 wetland, 12 and 14 crops,
     13 urban, 15 snow, 16 barren, 17 water."""
     root = trees.dfc_tree(tmp_path, sensors=["s2"])
-    made, found = opened("dfc2020", root, **task("dfc2020").published)
+    made, found = opened("dfc2020", root, labels="lc", val_trains=True)
     assert list(made.offers(root)) == ["S2L1C"]
     igbp = [None, *["Forest"] * 5, *["Shrubland"] * 2, None, None, "Grassland", "Wetland",
             "Cropland", "Urban", "Cropland", None, "Barren", "Water"]  # fmt: skip
