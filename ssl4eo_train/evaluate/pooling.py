@@ -44,7 +44,7 @@ def default(pretrained: Pretrained) -> Pool:
 
 def is_transformer(network: nn.Module) -> bool:
     """Whether a network of timm has blocks and tokens."""
-    return hasattr(network, "blocks") and hasattr(network, "forward_intermediates")
+    return all(hasattr(network, n) for n in ("patch_embed", "blocks", "forward_intermediates"))
 
 
 class Pooled(nn.Module):

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from fastload_kernels import View
+from ssl4eo_train.evaluate import confusion
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense.network import DenseNetwork
 from ssl4eo_train.evaluate.dense.plan import SLIDES, Plan
-from ssl4eo_train.evaluate.task import Split
+from ssl4eo_train.evaluate.task import Kind, Split
 from ssl4eo_train.knn import frozen
 
 
@@ -116,17 +117,12 @@ def judged(
     return torch.cat(matrices), samples
 
 
-def figure(kind: str, matrices: Tensor) -> float:
-    """What a protocol chooses by: of segmentation the mean intersection over union over all classes
-    that occur or are said, of change the F1 of what changed; over all images."""
-    m = matrices.sum(dim=0).double().numpy()
-    right, true, said = m.diagonal(), m.sum(axis=1), m.sum(axis=0)
-    if kind == "change":
-        return float(2 * right[1] / max(true[1] + said[1], 1))
-    union = true + said - right
-    with np.errstate(invalid="ignore"):
-        ious = right / union
-    return float(np.nanmean(ious)) if (union > 0).any() else 0.0
+def figure(kind: Kind, matrices: Tensor) -> float:
+    """What a protocol chooses by: of segmentation the mean intersection over union, of change the
+    F1 of what changed, over all images ``[N, K, K]``; 0 where it is undefined."""
+    figures = confusion.CHANGE if kind == "change" else confusion.SEGMENT
+    found = figures[NAMES[kind]](matrices.sum(dim=0).double().numpy())
+    return float(np.nan_to_num(found))
 
 
-NAMES = {"segment": "miou", "change": "f1"}
+NAMES: dict[Kind, str] = {"segment": "miou", "change": "f1"}

@@ -39,7 +39,7 @@ class Published:
     told: list[str]
 
 
-def find(task: str, method: str | None, folder: Path = FOLDER) -> Published:
+def find(task: str, method: str | None) -> Published:
     """The settings of a task and a method.
 
     Raises:
@@ -47,7 +47,7 @@ def find(task: str, method: str | None, folder: Path = FOLDER) -> Published:
     """
     import yaml
 
-    path = folder / f"{task}.yaml"
+    path = FOLDER / f"{task}.yaml"
     if not path.exists():
         raise SetupError(f"--protocol published does not know the task {task}")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
