@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastload.bands import plain
+from fastload.datasets.seco import QUANTILES
 from fastload.recipe import REFLECTANCE, Radiometry
 from fastload.statistics import Statistics
 from ssl4eo_train.errors import SetupError
@@ -60,8 +61,9 @@ class Inputs:
         Raises:
             SetupError: where ImageNet's numbers are wanted of a band that is none of its colours.
         """
-        if self.wanted == "imagenet":
-            return _imagenet(modality, self.bands[modality], statistics)
+        if self.wanted in ("imagenet", "seco"):
+            stretched = self.wanted == "seco" and not eight_bits(modality)
+            return (_seco if stretched else _imagenet)(modality, self.bands[modality], statistics)
         if self.wanted == "standardise":
             return Radiometry.standardise()
         if modality in RADAR or self.wanted == "two_sigma":
@@ -78,15 +80,37 @@ def _imagenet(modality: str, bands: Sequence[str], statistics: Statistics) -> Ra
     """ImageNet's mean and standard deviation, in the units on disk."""
     units = statistics.dn_offset, statistics.dn_scale
     offset, scale = (0.0, 255.0) if eight_bits(modality) else units
+    where = _colours(modality, bands)
+    mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
+    return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
+
+
+def _seco(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
+    """As SeCo shows its data: reflectance between its quantiles, to [0, 1], then as ImageNet.
+
+    Source: ServiceNow/seasonal-contrast, datasets/seco_dataset.py. Pictures are stretched already.
+    """
+    where = _colours(modality, bands)
+    limits = [[q / 255 for q in QUANTILES[COLOURS[i].upper()]] for i in where]  # of reflectance
+    low, high = zip(*limits, strict=True)
+    zero, one = statistics.dn_offset, statistics.dn_scale
+    return Radiometry.quantile(
+        tuple(zero + q * one for q in low),
+        tuple(zero + q * one for q in high),
+        mean=[IMAGENET_MEAN[i] for i in where],
+        std=[IMAGENET_STD[i] for i in where],
+    )
+
+
+def _colours(modality: str, bands: Sequence[str]) -> list[int]:
+    """Which of ImageNet's colours each band is."""
     strange = [band for band in bands if _name(band) not in COLOURS]
     if strange:
         raise SetupError(
-            f"--radiometry imagenet is of red, green and blue; {modality} {', '.join(strange)} is "
-            "none of them"
+            f"ImageNet's mean and standard deviation are of red, green and blue; {modality} "
+            f"{', '.join(strange)} is none of them"
         )
-    where = [COLOURS.index(_name(band)) for band in bands]
-    mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
-    return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
+    return [COLOURS.index(_name(band)) for band in bands]
 
 
 def match(
