@@ -7,6 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from fastload.bands import plain
+from ssl4eo_train.evaluate.inputs import SAME
+
 Status = Literal["read", "secondary", "unverified"]
 
 
@@ -69,5 +72,21 @@ def beside(result: Mapping[str, Any], unverified: bool = False) -> list[Quoted]:
 def same(row: Quoted, result: Mapping[str, Any]) -> bool:
     """Whether a figure is of a result's method and architecture."""
     checkpoint = result["checkpoint"]
-    arch = checkpoint["arch"]  # data2vec's transformer is a BEiT with other numbers than its name.
-    return row.method == checkpoint["method"] and arch.startswith((row.arch, "beit_"))
+    arch: str = checkpoint["arch"]  # data2vec's transformer is a BEiT with other numbers than its name.
+    alike: bool = row.method == checkpoint["method"]
+    return alike and arch.startswith((row.arch, "beit_"))
+
+
+def method_of(result: Mapping[str, Any]) -> str:
+    """How a result's backbone was trained, in a word or two."""
+    checkpoint = result["checkpoint"]
+    method: str | None = checkpoint["method"]
+    return method or ("unknown method" if checkpoint["sha256"] else "untrained")
+
+
+def input_of(result: Mapping[str, Any]) -> str:
+    """What a result's backbone sees, in a word or two."""
+    names = [plain(channel["band"]) for channel in result["checkpoint"]["channels"]]
+    if sorted(SAME.get(name, name) for name in names) == ["b2", "b3", "b4"]:
+        return "RGB"
+    return "1 band" if len(names) == 1 else f"{len(names)} bands"

@@ -54,8 +54,8 @@ def _stats(test: Scored) -> NDArray[np.int64]:
 def _ranks(scores: Tensor) -> Tensor:
     """The scores' ranks, float64 in [0, 1], ties staying ties: torchmetrics would take the logistic
     function of scores beyond [0, 1], which ties those where it reaches 1."""
-    found, rank = scores.unique(return_inverse=True)
-    return rank.double() / max(1, len(found) - 1)
+    found, rank = np.unique(scores.numpy(), return_inverse=True)
+    return torch.from_numpy(rank.reshape(scores.shape) / max(1, len(found) - 1))
 
 
 def _ap(scores: Tensor, targets: Tensor) -> float:

@@ -97,8 +97,7 @@ def _quoted(result: Result, rows: Sequence[literature.Quoted]) -> Iterator[tuple
     of = result["checkpoint"]
     value = result["numbers"][result["metric"]]["value"]
     shown = "undefined" if value is None else f"{100 * value:.2f}"
-    bands = f"{len(of['channels'])} bands"
-    yield ("this: " + (of["method"] or "unknown or none"), of["arch"], bands, shown,
+    yield (f"this: {literature.method_of(result)}", of["arch"], literature.input_of(result), shown,
            result["metric"], "here")  # fmt: skip
     for row in sorted(rows, key=lambda r: -r.number):
         alike = " (same method and backbone)" if literature.same(row, result) else ""
