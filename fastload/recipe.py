@@ -93,12 +93,25 @@ class Radiometry:
         low: float | tuple[float, ...],
         high: float | tuple[float, ...],
         *,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
         fill: float | None = None,
     ) -> "Radiometry":
-        """Given limits (one, or one a band) to [0, 1], clipped."""
+        """Given limits (one, or one a band) to [0, 1], clipped.
+
+        Args:
+            low, high: in the units on disk.
+            mean, std: what is subtracted from that, and what divides it, such as ImageNet's; one
+                for all bands, or one each.
+            fill: see `Radiometry`.
+
+        Raises:
+            ValueError: as of `standardise`.
+        """
         lows = low if isinstance(low, tuple) else (float(low),)
         highs = high if isinstance(high, tuple) else (float(high),)
-        return cls("quantile", lows, highs, fill)
+        then = cls.standardise(mean, std)
+        return cls("quantile", lows, highs, fill, then.mean, then.std)
 
     @classmethod
     def identity(cls, *, fill: float | None = None) -> "Radiometry":
@@ -121,7 +134,7 @@ class Radiometry:
     def unit_scale(self) -> bool:
         """Whether 0 is black and 1 is white, where the result leaves [0, 1] too."""
         inside = self.fill is None or 0 <= self.fill <= 1
-        return self.kind not in ("standardise", "identity") and inside
+        return self.kind not in ("standardise", "identity") and not self.mean and inside
 
     def scaling(
         self, modality: str, bands: int, statistics: Statistics, shown: Shown | None = None
@@ -158,18 +171,31 @@ class Radiometry:
             span = [b - a for a, b in zip(*_paired(self.low, self.high), strict=True)]
             if min(span) <= 0:
                 raise ValueError(f"radiometry 'quantile' of {modality}: low must be below high")
-            return Scaling.make(self.low, [1 / s for s in span], 0, 1, bands)
+            return self._stretched(modality, bands)
         if self.mean:
-            if any(len(own) not in (1, bands) for own in (self.mean, self.std)):
-                raise ValueError(
-                    f"radiometry 'standardise' of {modality}: expected 1 or {bands} numbers, "
-                    f"got {len(self.mean)} mean and {len(self.std)} std"
-                )
+            self._check_own(modality, bands)
             return Scaling.make(self.mean, [1 / s for s in self.std], bands=bands)
         mean, std = statistics.of(modality, shown or bands)
         if self.kind == "standardise":
             return Scaling.make(mean, 1 / std, bands=bands)
         return Scaling.make(mean - 2 * std, 1 / (4 * std), 0, 1, bands)
+
+    def _check_own(self, modality: str, bands: int) -> None:
+        if any(len(own) not in (1, bands) for own in (self.mean, self.std)):
+            raise ValueError(
+                f"radiometry {self.kind!r} of {modality}: expected 1 or {bands} numbers, "
+                f"got {len(self.mean)} mean and {len(self.std)} std"
+            )
+
+    def _stretched(self, modality: str, bands: int) -> Scaling:
+        """From limits to [0, 1], less the mean and by the standard deviation, if there are any."""
+        low, high = (np.broadcast_to(np.float64(limit), bands) for limit in (self.low, self.high))
+        if not self.mean:
+            return Scaling.make(low, 1 / (high - low), 0, 1, bands)
+        self._check_own(modality, bands)
+        mean, std = (np.broadcast_to(np.float64(own), bands) for own in (self.mean, self.std))
+        span = high - low
+        return Scaling.make(low + mean * span, 1 / (std * span), -mean / std, (1 - mean) / std)
 
 
 def _own(name: str, values: float | Sequence[float]) -> tuple[float, ...]:

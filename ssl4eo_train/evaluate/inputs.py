@@ -61,10 +61,9 @@ class Inputs:
         Raises:
             SetupError: where ImageNet's numbers are wanted of a band that is none of its colours.
         """
-        if self.wanted == "seco" and not eight_bits(modality):
-            return _stretched(modality, self.bands[modality], statistics)
-        if self.wanted in ("imagenet", "seco"):  # Pictures are stretched as they are.
-            return _imagenet(modality, self.bands[modality], statistics)
+        if self.wanted in ("imagenet", "seco"):
+            stretched = self.wanted == "seco" and not eight_bits(modality)
+            return (_seco if stretched else _imagenet)(modality, self.bands[modality], statistics)
         if self.wanted == "standardise":
             return Radiometry.standardise()
         if modality in RADAR or self.wanted == "two_sigma":
@@ -94,20 +93,29 @@ def _imagenet(modality: str, bands: Sequence[str], statistics: Statistics) -> Ra
     return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
 
 
-def _stretched(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
-    """SeCo's quantiles, which are of reflectance times 255, to 0 and 1, in the units on disk."""
-    limits = [QUANTILES[f"B{4 - i}"] for i in _colours(modality, bands)]
-    offset, one = statistics.dn_offset, statistics.dn_scale / 255
-    low, high = (tuple(offset + x * one for x in of) for of in zip(*limits, strict=True))
-    return Radiometry.quantile(low, high)
+def _seco(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
+    """As SeCo shows its data: reflectance between its quantiles, to [0, 1], then as ImageNet.
+
+    Source: ServiceNow/seasonal-contrast, datasets/seco_dataset.py. Pictures are stretched already.
+    """
+    where = _colours(modality, bands)
+    limits = [[q / 255 for q in QUANTILES[COLOURS[i].upper()]] for i in where]  # of reflectance
+    low, high = zip(*limits, strict=True)
+    zero, one = statistics.dn_offset, statistics.dn_scale
+    return Radiometry.quantile(
+        tuple(zero + q * one for q in low),
+        tuple(zero + q * one for q in high),
+        mean=[IMAGENET_MEAN[i] for i in where],
+        std=[IMAGENET_STD[i] for i in where],
+    )
 
 
 def _colours(modality: str, bands: Sequence[str]) -> list[int]:
-    """Where bands stand among `COLOURS`."""
+    """Which of ImageNet's colours each band is."""
     strange = [band for band in bands if _name(band) not in COLOURS]
     if strange:
         raise SetupError(
-            f"--radiometry imagenet and seco are of red, green and blue; {modality} "
+            f"ImageNet's mean and standard deviation are of red, green and blue; {modality} "
             f"{', '.join(strange)} is none of them"
         )
     return [COLOURS.index(_name(band)) for band in bands]

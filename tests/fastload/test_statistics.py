@@ -27,7 +27,8 @@ def test_every_set_is_complete(name: str) -> None:
     assert found.name == name
     assert set(found.mean) == set(found.std)
     for modality in found.mean:
-        bands = (BANDS | SINGLE | CELLS).get(modality, len(found.std[modality]))
+        named = {m: len(names) for m, names in found.bands.items()}
+        bands = (BANDS | SINGLE | CELLS | named).get(modality, len(found.std[modality]))
         mean, std = found.of(modality, bands)
         assert mean.shape == std.shape == (bands,)
         assert (std > 0).all()

@@ -14,6 +14,7 @@ from fastload.statistics_numbers import SO2SAT_BANDS
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate.inputs import IMAGENET_MEAN, IMAGENET_STD, Inputs, match
 from ssl4eo_train.evaluate.pretrained import Channel, Wanted
+from ssl4eo_train.expected import published
 
 L1C = tuple(Channel(modality="S2L1C", band=band) for band in PUBLISHED["S2L1C"])
 SECO = tuple(Channel(modality="S2RGB", band=band) for band in "RGB")
@@ -160,6 +161,28 @@ def test_imagenet_has_no_near_infrared() -> None:
     inputs = Inputs({"RGB": ("NIR", "R", "G")}, (0, 1, 2), "imagenet")
     with pytest.raises(SetupError, match="of red, green and blue; RGB NIR is none of them"):
         inputs.radiometry("RGB", STATISTICS["eurosat"])
+
+
+@pytest.mark.parametrize("units", ["v1.1-zarr", "so2sat", "bigearthnet"])
+def test_seco_stretches_reflectance_by_its_quantiles(units: str) -> None:
+    """As the numbers that are known of its weights have it."""
+    known, bands = STATISTICS[units], ("B02", "B04")
+    inputs = Inputs({"S2L2A": bands}, (0, 1), "seco")
+    expected = published("seco_resnet18_1m.ckpt", 3, "seco")
+    assert expected is not None
+    theirs = expected.scaling("S2L2A", known, bands)
+    ours = inputs.radiometry("S2L2A", known).scaling("S2L2A", 2, known)
+    for field in ("offset", "scale", "low", "high"):
+        np.testing.assert_allclose(getattr(ours, field), getattr(theirs, field), rtol=1e-5)
+
+
+def test_pictures_are_stretched_already() -> None:
+    bands = {"RGB": ("R", "G", "B")}
+    units = STATISTICS["eurosat"]
+    seco, imagenet = (
+        Inputs(bands, (0, 1, 2), wanted).radiometry("RGB", units) for wanted in ("seco", "imagenet")
+    )
+    assert seco == imagenet
 
 
 def test_radar_is_shown_between_two_sigma_of_the_task() -> None:
