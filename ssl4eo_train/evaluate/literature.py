@@ -72,7 +72,9 @@ def beside(result: Mapping[str, Any], unverified: bool = False) -> list[Quoted]:
 def same(row: Quoted, result: Mapping[str, Any]) -> bool:
     """Whether a figure is of a result's method and architecture."""
     checkpoint = result["checkpoint"]
-    arch: str = checkpoint["arch"]  # data2vec's transformer is a BEiT with other numbers than its name.
+    arch: str = checkpoint[
+        "arch"
+    ]  # data2vec's transformer is a BEiT with other numbers than its name.
     alike: bool = row.method == checkpoint["method"]
     return alike and arch.startswith((row.arch, "beit_"))
 
