@@ -124,7 +124,10 @@ def measure(method: str, seed: int, root: Path, **changes: Any) -> tuple[Outcome
 
 def settings_of(method: str) -> dict[str, Any]:
     """What a method is trained with."""
-    return {**made.SETTINGS[method], "epochs": 10, "modality": [OPTICAL], **SETTINGS[method]}
+    found = {**made.SETTINGS[method], "epochs": 10, "modality": [OPTICAL], **SETTINGS[method]}
+    if "warmup" in found["options"]:
+        found["options"] = {**found["options"], "warmup": found["epochs"] / 10}
+    return found
 
 
 def probe_of(config: Config) -> knn.Probe:

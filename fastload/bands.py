@@ -44,6 +44,19 @@ def plain(name: str) -> str:
     return "".join(numbered.groups()) if numbered else text
 
 
+_RGB = (("r", "g", "b"), ("b4", "b3", "b2"), ("red", "green", "blue"))
+
+
+def rgb_of(names: Sequence[str]) -> tuple[int, int, int] | None:
+    """Where red, green and blue stand among bands by their names; None where they are others, or
+    there are further ones."""
+    known = [plain(name) for name in names]
+    for red, green, blue in _RGB:
+        if sorted(known) == sorted((red, green, blue)):
+            return known.index(red), known.index(green), known.index(blue)
+    return None
+
+
 def names_of(modality: str, stored: Sequence[str], count: int) -> tuple[str, ...]:
     """Names of `count` stored bands: the files' own, or else the published ones, or none."""
     if stored:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from fastload.bands import Shown
+from fastload.bands import Shown, rgb_of
 from fastload.dtypes import OUTPUTS
 from fastload.statistics import Statistics
 from fastload_kernels import Scaling, View
@@ -39,16 +39,21 @@ class Radiometry:
     fill: float | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    clip: bool = True
 
     def __post_init__(self) -> None:
         if self.fill is not None and not math.isfinite(self.fill):
             raise ValueError(f"Radiometry.fill must be a finite number or None, got {self.fill}")
 
     @classmethod
-    def reflectance(cls, *, fill: float | None = None) -> "Radiometry":
+    def reflectance(cls, *, fill: float | None = None, clip: bool = True) -> "Radiometry":
         """Sentinel-2 top- or bottom-of-atmosphere reflectance, clipped to [0, 1]: DN less the
-        statistics' offset, by their scale, as a rule 10000."""
-        return cls("reflectance", fill=fill)
+        statistics' offset, by their scale, as a rule 10000.
+
+        Without `clip` it goes on above 1, for views with steps "uint8_wrap", where 12000 DN are to
+        be grey level 50 of 255.
+        """
+        return cls("reflectance", fill=fill, clip=clip)
 
     @classmethod
     def standardise(
@@ -110,6 +115,11 @@ class Radiometry:
     @property
     def unit_range(self) -> bool:
         """Whether the result is in [0, 1]."""
+        return self.unit_scale and self.clip
+
+    @property
+    def unit_scale(self) -> bool:
+        """Whether 0 is black and 1 is white, where the result leaves [0, 1] too."""
         inside = self.fill is None or 0 <= self.fill <= 1
         return self.kind not in ("standardise", "identity") and inside
 
@@ -123,7 +133,9 @@ class Radiometry:
         """
         if self.kind == "identity":
             return Scaling.make(0, 1, bands=bands, fill=self.fill, labels=True)
-        return replace(self._amounts(modality, bands, statistics, shown), fill=self.fill)
+        rgb = None if shown is None else rgb_of(shown.names)
+        amounts = self._amounts(modality, bands, statistics, shown)
+        return replace(amounts, fill=self.fill, rgb=rgb)
 
     def _amounts(
         self, modality: str, bands: int, statistics: Statistics, shown: Shown | None
@@ -135,7 +147,8 @@ class Radiometry:
                     f"radiometry 'reflectance' is defined for {', '.join(others)} and {last}, not "
                     f"for {modality}"
                 )
-            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, 0, 1, bands)
+            high = 1 if self.clip else np.inf
+            return Scaling.make(statistics.dn_offset, 1 / statistics.dn_scale, 0, high, bands)
         if self.kind == "quantile":
             if any(len(limits) not in (1, bands) for limits in (self.low, self.high)):
                 raise ValueError(
@@ -224,7 +237,14 @@ class Recipe:
             else list(self.radiometry.values())
         )
         coloured = [k for k in kinds if k.kind != "identity"]
-        if any(view.solarize for view in self.views) and not all(k.unit_range for k in coloured):
+        stepwise = [view for view in self.views if view.steps != "fused"]
+        if stepwise and not all(k.unit_scale for k in coloured):
+            raise ValueError(
+                f"Recipe.views: steps {stepwise[0].steps!r} keeps values in [0, 1]; choose a "
+                "radiometry that puts black and white there, and a fill within it"
+            )
+        solarized = any(v.solarize and v.steps == "fused" for v in self.views)
+        if solarized and not all(k.unit_range for k in coloured):
             raise ValueError(
                 "Recipe.views: solarize is defined on [0, 1]; choose a radiometry that clips to "
                 "it, and a fill within it"

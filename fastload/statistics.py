@@ -160,6 +160,15 @@ STATISTICS = {
         Statistics("terramesh", 0.0, numbers.TERRAMESH_MEAN, numbers.TERRAMESH_STD),
         Statistics("eurosat", 0.0, numbers.EUROSAT_MEAN, numbers.EUROSAT_STD),
         Statistics("bigearthnet", 0.0, numbers.BIGEARTHNET_MEAN, numbers.BIGEARTHNET_STD),
+        # Reflectance itself is on disk.
+        Statistics(
+            "so2sat",
+            0.0,
+            numbers.SO2SAT_MEAN,
+            numbers.SO2SAT_STD,
+            numbers.SO2SAT_BANDS,
+            dn_scale=1.0,
+        ),
     )
 }
 """All sets by name."""

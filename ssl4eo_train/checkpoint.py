@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl4eo_train import distributed
+from ssl4eo_train import distributed, older
 from ssl4eo_train.errors import SetupError
 
 NAME = "checkpoint.pt"
 PART = ".part"
-FORMAT = 1
+FORMAT, READ = 2, (1, 2)
+"""The format that is written, and those that are read, see `ssl4eo_train.older`."""
 
 
 def save(folder: Path, content: Mapping[str, Any]) -> None:
@@ -107,9 +108,9 @@ def load(folder: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its reader met.
         raise SetupError(f"--resume: {path} cannot be read as a checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SetupError(f"--resume: {path} is not a checkpoint of format {FORMAT}")
-    return content
+    if not isinstance(content, dict) or content.get("format") not in READ:
+        raise SetupError(f"--resume: {path} is not a checkpoint of format 1 to {FORMAT}")
+    return older.updated(content)
 
 
 def agree(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

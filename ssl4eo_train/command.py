@@ -9,7 +9,16 @@ from typing import Any
 from fastload import DataError
 from fastload.datasets import LAYOUTS
 from ssl4eo_train import __version__, checkpoint, distributed, help_method
-from ssl4eo_train.config import FUSIONS, LOADERS, MISSING, ON_ERROR, PRECISIONS, SEASONS, resolve
+from ssl4eo_train.config import (
+    EPOCHS,
+    FUSIONS,
+    LOADERS,
+    MISSING,
+    ON_ERROR,
+    PRECISIONS,
+    SEASONS,
+    resolve,
+)
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import PeerError, SetupError
 from ssl4eo_train.methods import METHODS
@@ -106,12 +115,23 @@ def parser() -> argparse.ArgumentParser:
         help="locations that some modality lacks: refuse them, or leave them out; default: error",
     )
     p.add_argument(
+        "--resample",
+        type=_count(0),
+        metavar="SEED",
+        help="draw the locations with replacement, as many as there are, as the published MAE",
+    )
+    p.add_argument(
         "--on-error",
         choices=ON_ERROR,
         help="a sample that cannot be read: save a checkpoint and end, or show another one in its "
         "place; listed in errors.jsonl; default: raise",
     )
-    p.add_argument("--fusion", choices=FUSIONS, help="of several modalities; default: early")
+    p.add_argument(
+        "--fusion",
+        choices=FUSIONS,
+        help="of several modalities: stack them; do so, but drop one at random in half of the "
+        "views; show one in each view, in turn; default: early",
+    )
     p.add_argument("--seasons", choices=SEASONS, help="of the views; default: as the method has it")
     p.add_argument("--statistics", help="of the data, a name or JSON file; default: the layout's")
     p.add_argument("--loader", choices=LOADERS, help="default: dali on a GPU, threads on the CPU")
@@ -126,6 +146,12 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size", type=_count(1), metavar="N", help="samples a step in each process"
     )
     p.add_argument("--epochs", type=_count(1), metavar="N", help="length of the schedule")
+    p.add_argument(
+        "--epoch-of",
+        choices=EPOCHS,
+        help="what an epoch has as many samples as; with dates, as SeCo counts, it is several "
+        "passes; default: locations",
+    )
     p.add_argument(
         "--steps", type=_count(1), metavar="N", help="end after this many optimizer steps"
     )

@@ -41,12 +41,16 @@ class Config:
     """By name, or a JSON file; None: as the layout has them."""
     modality: list[str]
     fusion: str
-    """How several modalities share a view: ``early`` stacks their bands; ``views`` shows one in
-    each view and zeros for the others, in turn."""
+    """How several modalities share a view: ``early`` stacks their bands; ``drop`` does so, but puts
+    zeros for one of them, any, in half of the views, as DINO-MM; ``views`` shows one in each view
+    and zeros for the others, in turn."""
     bands: list[str] | dict[str, list[str]] | None
     """Names of the bands that are read, of the one modality or by modality; None for all."""
     missing: Literal["error", "drop"]
     """What is done about locations that some modality lacks."""
+    resample: int | None
+    """Seed of a draw of the locations with replacement, see `ssl4eo_train.resampling`; None: each
+    of them once."""
     on_error: Literal["raise", "replace"]
     """What is done about a sample that cannot be read."""
     seasons: Literal["independent", "same", "distinct", "all"] | None
@@ -60,6 +64,9 @@ class Config:
     """Forward passes that a step is split into."""
     epochs: int
     """Length of the schedule; a run without `steps` ends there."""
+    epoch_of: Literal["locations", "dates"]
+    """What an epoch has as many samples as: locations, or dates of all locations. A pass of the
+    loader is over the locations either way; an epoch is several of them."""
     steps: int | None
     """Optimizer steps after which the run ends."""
     init: str | None
@@ -92,14 +99,15 @@ class Config:
         return METHODS[self.method].Options(**self.options)
 
 
-FUSIONS = ("early", "views")
+FUSIONS = ("early", "drop", "views")
+EPOCHS = ("locations", "dates")
 MISSING = ("error", "drop")
 ON_ERROR = ("raise", "replace")
 LOADERS = ("dali", "threads", "torch")
 SEASONS = ("independent", "same", "distinct", "all")
 CONTINUED = (
     *("method", "options", "data", "layout", "split", "data_options", "statistics"),
-    *("modality", "bands", "missing"),
+    *("modality", "bands", "missing", "resample", "epoch_of"),
     *("fusion", "seasons", "on_error"),
     *("arch", "image_size", "accumulate", "epochs", "steps", "precision", "seed", "lr"),
     *("checkpointing", "init"),
@@ -131,6 +139,8 @@ def resolve(given: Mapping[str, Any], saved: Mapping[str, Any] | None, world: Wo
     device = _device(said.get("device", "auto"))
     kept = {} if saved is None else saved["config"]
     earlier = {name: kept[name] for name in CONTINUED if name in kept}
+    if saved is not None:  # With those that were at their defaults, which may be others by now.
+        earlier["options"] = saved["run"].get("options", earlier.get("options", {}))
     if "epochs" in said and "steps" not in said:
         earlier.pop("steps", None)  # Asked to go on to another end.
     if saved is not None:
@@ -161,9 +171,12 @@ def _data_options(words: Any) -> dict[str, Any]:
 
 def _check(config: Config) -> None:
     """Raises SetupError where the settings do not fit together."""
-    for name, known in (("missing", MISSING), ("on_error", ON_ERROR)):
+    choices = {"missing": MISSING, "on_error": ON_ERROR, "fusion": FUSIONS, "epoch_of": EPOCHS}
+    for name, known in choices.items():
         if (value := getattr(config, name)) not in known:
             raise SetupError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    if config.fusion == "drop" and len(config.modality) < 2:
+        raise SetupError(f"--fusion drop: {config.modality[0]} alone cannot be dropped")
     if config.loader == "torch" and config.on_error == "replace":
         raise SetupError(
             "--on-error replace: --loader torch cannot replace a sample; choose threads or dali"
@@ -184,7 +197,7 @@ def _file(name: str | None, world: World) -> dict[str, Any]:
     if content.get("method") not in METHODS:
         raise SetupError(f"--config {name}: method must be one of {', '.join(METHODS)}")
     like = {**_always(content["method"], "cpu"), **_published(METHODS[content["method"]], World())}
-    like |= {"lr": 0.0, "batch": 1}
+    like |= {"lr": 0.0, "batch": 1, "resample": 0}
     content = {
         k: presets.fitting(f"--config {name}: {k}", v, like.get(k)) for k, v in content.items()
     }
@@ -207,6 +220,8 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "fusion": "early",
         "bands": None,
         "missing": "error",
+        "resample": None,
+        "epoch_of": "locations",
         "on_error": "raise",
         "seasons": None,
         "loader": "dali" if device == "cuda" else "threads",

@@ -17,11 +17,12 @@ from fastload.datasets.opening import open_as
 from fastload.recipe import Recipe
 from fastload.storage.at import at
 from fastload_kernels import Scaling
-from ssl4eo_train import distributed, made
+from ssl4eo_train import distributed, made, sensors
 from ssl4eo_train.config import Config
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS
+from ssl4eo_train.resampling import resampled
 
 Batch = dict[str, Any]
 ERRORS = "errors.jsonl"
@@ -146,28 +147,32 @@ def bands(config: Config, dataset: fastload.Dataset) -> int:
     return sum(dataset.modalities[n].bands * d for n, d in dates(config, dataset).items())
 
 
-def views(batch: Batch, config: Config, device: torch.device) -> list[Tensor]:
+def views(
+    batch: Batch, config: Config, device: torch.device, epoch: int | None = None
+) -> list[Tensor]:
     """The views of a batch on the device, ``[N, C, h, w]`` each, C as `bands` says.
 
-    With the fusion "views" each view shows one modality, in turn, and zeros for the others, as
-    DINO-MM drops sensors (Wang et al., arXiv:2204.05381).
+    The fusion "views" and, in an epoch, "drop" put zeros for some modalities, see `sensors`.
     """
     shown = []
     for v in range(len(batch[config.modality[0]])):
         parts = [batch[name][v].to(device, non_blocking=True) for name in config.modality]
         parts = [part.flatten(1, 2) if part.ndim == 5 else part for part in parts]
         if config.fusion == "views":
-            here = v % len(parts)
-            parts = [x if m == here else torch.zeros_like(x) for m, x in enumerate(parts)]
+            parts = sensors.alternate(parts, v)
+        elif config.fusion == "drop" and epoch is not None:
+            index = batch["index"].numpy()
+            lacking = sensors.dropped(config.seed, epoch, index, v, len(parts))
+            parts = sensors.drop(parts, lacking)
         shown.append(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
     return shown
 
 
 def split(
-    batch: Batch, config: Config, device: torch.device
+    batch: Batch, config: Config, device: torch.device, epoch: int
 ) -> Iterator[tuple[list[Tensor], NDArray[np.int64]]]:
     """The parts of a batch that are passed forward one by one: views, and the ids they show."""
-    shown, index = views(batch, config, device), batch["index"].numpy()
+    shown, index = views(batch, config, device, epoch), batch["index"].numpy()
     n = config.batch_size // config.accumulate
     for start in range(0, config.batch_size, n):
         yield [view[start : start + n] for view in shown], index[start : start + n]
@@ -185,6 +190,8 @@ def make(
         dataset = _opened(config, recipe, world)
     except (OSError, ValueError, fastload.DataError) as error:
         raise SetupError(f"--data: {error}") from error
+    if config.resample is not None:
+        dataset = resampled(dataset, config.resample)
     if len(dataset) < config.batch_size * world.size:
         raise SetupError(
             f"--batch-size: a step takes {config.batch_size * world.size} samples, "

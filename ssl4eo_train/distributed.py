@@ -222,21 +222,27 @@ def permutation(count: int, seed: int, step: int) -> np.ndarray[tuple[int], np.d
     return word.argsort(kind="stable").astype(np.int64)
 
 
-def shuffle(x: Tensor, seed: int, step: int) -> Tensor:
-    """Deal a step's samples anew: ``[N, ...]`` to another ``[N, ...]``.
+def shuffle(x: Tensor, seed: int, step: int, parts: int = 1) -> Tensor:
+    """Deal a step's samples anew: ``[N, ...]`` to another ``[N, ...]``. Collective.
 
-    Batch norm sees which samples share a process, and would give the positive pair away (He et
-    al., arXiv:1911.05722, section 3.3). Alone there is nothing to hide. Collective.
+    Batch norm sees which samples share its statistics, and would give the positive pair away (He et
+    al., arXiv:1911.05722, section 3.3).
+
+    Args:
+        x: what this process holds.
+        seed, step: what the order is a function of.
+        parts: of each process, whose batch norms are apart (`split_norm`). One process of one part
+            has the same statistics in any order, so that nothing is moved.
     """
-    if size() == 1:
+    if size() * parts == 1:
         return x
     order = permutation(len(x) * size(), seed, step)
     return gather(x)[torch.from_numpy(order[rank() :: size()]).to(x.device)]
 
 
-def unshuffle(x: Tensor, seed: int, step: int) -> Tensor:
+def unshuffle(x: Tensor, seed: int, step: int, parts: int = 1) -> Tensor:
     """Undo `shuffle` and gather: ``[N, ...]`` to ``[N x world, ...]`` in the step's order."""
-    if size() == 1:
+    if size() * parts == 1:
         return x
     order = permutation(len(x) * size(), seed, step)
     return gather(x)[torch.from_numpy(order.argsort(kind="stable")).to(x.device)]

@@ -1,9 +1,9 @@
-"""``python -m ssl4eo_train.export``: the backbone of a run, in a file that timm and torchgeo load.
+"""``python -m ssl4eo_train.export``: the backbone of a run, as timm, its hub and torchgeo load it.
 
-A safetensors file with timm's key names. Its metadata are strings of JSON: ``timm``, the keyword
-arguments of `timm.create_model`; ``band_names``, by modality, in the order of the input channels;
-``radiometry``, what makes these of the numbers on disk; ``statistics`` of the data; ``config`` and
-``run``, the whole configuration.
+A safetensors file with timm's key names, or a folder of the hub with one, see `hub`. Its metadata
+are strings of JSON: ``timm``, the keyword arguments of `timm.create_model`; ``band_names``, by
+modality, in the order of the input channels; ``radiometry``, what makes these of the numbers on
+disk; ``statistics`` of the data; ``config`` and ``run``, the whole configuration.
 """
 
 import argparse
@@ -15,13 +15,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastload.statistics import Statistics, statistics
-from ssl4eo_train import data, weights
+from ssl4eo_train import expected, files, hub, weights
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.extras import lacking
-from ssl4eo_train.methods import METHODS, Settings
+from ssl4eo_train.unpickling import unpickle
+
+_CLIPPED = "clip((x - offset) * scale, low, high)"
+FORMULAS = {
+    "fused": _CLIPPED,
+    "clip": f"clip({_CLIPPED}, 0, 1)",
+    "uint8": f"floor(255 * {_CLIPPED}) / 255",
+    "uint8_wrap": f"floor(255 * {_CLIPPED}) mod 256 / 255",
+}
+"""What the numbers on disk become, by `View.steps`; a limit that is null is none."""
 
 
 def export(source: Path, to: Path) -> str:
@@ -35,13 +43,10 @@ def export(source: Path, to: Path) -> str:
         SetupError: where one of them is not that, or the file cannot be written.
     """
     if to.suffix != ".safetensors":
-        raise SetupError(f"--to: expected a name that ends in .safetensors, got {to}")
-    saved = weights.unpickle(source)
-    if not weights.is_run(saved):
-        raise SetupError(f"{source} is not a checkpoint of a run")
-    tensors = {name: x.contiguous() for name, x in weights.backbone_of(saved).items()}
-    call = constructor(saved["run"]["method"], weights.settings_of(saved["run"]))
-    _check(tensors, call)
+        raise SetupError(
+            f"--to: expected a name that ends in .safetensors, or in / for a folder, got {to}"
+        )
+    saved, call, tensors, _ = _taken(source)
     _write(tensors, {"timm": json.dumps(call), **metadata(saved)}, to)
     words = ", ".join(f"{name}={value!r}" for name, value in call.items())
     return (
@@ -51,31 +56,56 @@ def export(source: Path, to: Path) -> str:
     )
 
 
-def constructor(method: str, settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `timm.create_model` that make a run's backbone again."""
+def export_folder(source: Path, to: Path) -> str:
+    """Write the backbone of a checkpoint as a folder of the hub; returns how to load it.
+
+    Args:
+        source: a run's folder, or a checkpoint.
+        to: the folder; made where it is missing, its files replaced one by one.
+
+    Raises:
+        SetupError: where it is none of a run, or cannot be written.
+    """
+    saved, call, tensors, model = _taken(source)
+    wants = expected.of_checkpoint(saved)
+    about = hub.config(model, call, wants, saved["run"]["image_size"])
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        _write(tensors, {"timm": json.dumps(call), **metadata(saved)}, to / weights.EXPORTED)
+        files.replaced(to / hub.CONFIG, json.dumps(about, indent=2) + "\n")
+        files.replaced(to / hub.CARD, hub.card(saved, call, wants, to.resolve().name))
+    except OSError as error:
+        raise SetupError(f"--to: cannot write {to}: {error}") from error
+    return (
+        f"{to}: {len(tensors)} tensors after step {saved['step']}\n"
+        f'model = timm.create_model("local-dir:{to}", pretrained=True)'
+    )
+
+
+def _taken(
+    source: Path,
+) -> tuple[Mapping[str, Any], dict[str, Any], dict[str, Tensor], nn.Module]:
+    """A checkpoint, the arguments of `timm.create_model`, the tensors, and the model they make.
+
+    Raises:
+        SetupError: where it is no checkpoint of a run.
+    """
     import timm  # Here, since it takes seconds.
 
-    # A method whose backbone is not the one that `settings.arch` names says so itself.
-    special = getattr(METHODS[method], "backbone_options", None)
-    if special is not None:
-        return dict(special(settings))
-    call = {"model_name": settings.arch, "in_chans": settings.bands, "num_classes": 0}
-    if timm.models.is_model_in_modules(settings.arch, ["vision_transformer"]):
-        call["img_size"] = settings.image_size
-    return call
-
-
-def _check(tensors: Mapping[str, Tensor], call: Mapping[str, Any]) -> None:
-    """Do what the metadata say. Raises RuntimeError where they are wrong."""
-    import timm
-
-    timm.create_model(**call).load_state_dict(tensors)
+    saved = unpickle(source)
+    if not weights.is_run(saved):
+        raise SetupError(f"{source} is not a checkpoint of a run")
+    tensors = {name: x.contiguous() for name, x in weights.backbone_of(saved).items()}
+    call = weights.constructor(saved["run"]["method"], weights.settings_of(saved["run"]))
+    model: nn.Module = timm.create_model(**call)
+    model.load_state_dict(tensors)  # Raises RuntimeError where the metadata would be wrong.
+    return saved, call, tensors, model
 
 
 def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     """What a file should say of its weights, from a checkpoint."""
     run, config = saved["run"], saved["config"]
-    known = _statistics(saved)
+    known = expected.statistics_of(saved)
     bands: dict[str, list[str]] = run["band_names"]
     every = run["bands"] // sum(len(names) for names in bands.values())
     dates = saved.get("dates") or dict.fromkeys(bands, every)
@@ -86,8 +116,8 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
         "dates": max(dates.values()),
         "dates_by_modality": dates,
         "radiometry": {
-            "formula": "clip((x - offset) * scale, low, high)",
-            **(saved.get("radiometry") or _radiometry(run, known)),
+            "formula": FORMULAS[expected.recipe_of(run).views[0].steps],
+            **expected.numbers_of(saved),
         },
         "statistics": dataclasses.asdict(known),
         "step": saved["step"],
@@ -96,24 +126,6 @@ def metadata(saved: Mapping[str, Any]) -> dict[str, str]:
     }
     plain = {name: run[name] for name in ("method", "arch")}
     return {"format": "pt", **plain, **{name: json.dumps(x) for name, x in values.items()}}
-
-
-def _statistics(saved: Mapping[str, Any]) -> Statistics:
-    """The data's; an older checkpoint has their name alone."""
-    if "statistics" in saved:
-        return Statistics(**saved["statistics"])
-    return statistics(saved["config"].get("statistics") or "v1.1-webdataset")
-
-
-def _radiometry(run: Mapping[str, Any], known: Statistics) -> dict[str, Any]:
-    """Of a checkpoint that does not say it; such a run had all bands."""
-    recipe = METHODS[run["method"]].recipe(
-        run["image_size"], run["arch"], weights.settings_of(run).options
-    )
-    return {
-        name: data.numbers(recipe.radiometry_of(name).scaling(name, len(names), known))
-        for name, names in run["band_names"].items()
-    }
 
 
 def _write(tensors: Mapping[str, Tensor], about: Mapping[str, str], to: Path) -> None:
@@ -133,16 +145,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 where nothing could be exported."""
     parser = argparse.ArgumentParser(
         prog="python -m ssl4eo_train.export",
-        description="Write the backbone of a run to a file that timm and torchgeo load.",
+        description="Write the backbone of a run to a file, or a folder of the hub, that timm and "
+        "torchgeo load.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="or a run's folder")
-    parser.add_argument("--to", type=Path, required=True, metavar="FILE.safetensors")
+    parser.add_argument(
+        "--to", required=True, metavar="FILE.safetensors|FOLDER/", help="a folder is one of the hub"
+    )
     args = parser.parse_args(argv)
     if error := lacking("the export"):
         print(f"ssl4eo_train.export: {error}", file=sys.stderr)
         return 2
     try:
-        print(export(args.checkpoint, args.to))
+        is_folder = args.to.endswith(("/", os.sep)) or os.path.isdir(args.to)
+        write = export_folder if is_folder else export
+        print(write(args.checkpoint, Path(args.to)))
     except SetupError as refusal:
         print(f"ssl4eo_train.export: {refusal}", file=sys.stderr)
         return 2

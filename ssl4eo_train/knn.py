@@ -44,19 +44,23 @@ def votes(
 
     Args:
         bank: features ``[B, F]``, of any length.
-        labels: theirs, int64 ``[B]``, from 0 to `classes` - 1.
+        labels: theirs, int64 ``[B]``, from 0 to `classes` - 1; or several each, 0 and 1 ``[B, K]``.
         queries: features ``[Q, F]``.
         classes: K.
         neighbours: how many vote; all of the bank where it has fewer.
         temperature: divides the cosines.
 
     Returns:
-        float32 ``[Q, K]``.
+        float32 ``[Q, K]``: sums of votes, or of several labels shares of them.
     """
     cosine = F.normalize(queries.float(), dim=1) @ F.normalize(bank.float(), dim=1).T  # [Q, B]
     nearest, which = cosine.topk(min(neighbours, len(bank)), dim=1)  # [Q, k]
+    weight = (nearest / temperature).exp()
+    if labels.ndim == 2:
+        share = weight / weight.sum(dim=1, keepdim=True)
+        return torch.einsum("qn,qnk->qk", share, labels[which].float())
     sums = torch.zeros(len(queries), classes, device=queries.device)
-    return sums.scatter_add_(1, labels[which], (nearest / temperature).exp())
+    return sums.scatter_add_(1, labels[which], weight)
 
 
 @contextmanager
@@ -111,7 +115,8 @@ class Probe:
         self._config, self._dataset = config, dataset
         names = [str(key) for key in dataset.keys]
         digests = {n: hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names}
-        kept = sorted((n for n in names if n in labels), key=lambda n: digests[n])[:MOST]
+        # Once, also where they were drawn with replacement.
+        kept = sorted((n for n in digests if n in labels), key=lambda n: digests[n])[:MOST]
         row = {name: i for i, name in enumerate(names)}
         self.samples = [row[name] for name in kept]
         """Sample ids ``[S]``."""
@@ -154,6 +159,7 @@ class Probe:
             scale=(1.0, 1.0),
             center=True,
             timestamp="all" if config.seasons == "all" else 0,
+            steps=recipe.views[0].steps,  # Where a run sees grey levels, so does its probe.
         )
         shown = copy.copy(self._dataset)  # Its scalings hold, as the radiometry stays.
         shown.recipe = dataclasses.replace(recipe, views=(view,))

@@ -48,7 +48,7 @@ def known(words: Mapping[str, Any], names: Collection[str], where: str) -> None:
             raise SetupError(f"{where}: there is no {word!r}; the nearest name is {near[0]!r}")
 
 
-def assignments(words: Sequence[str]) -> dict[str, Any]:
+def assignments(words: Sequence[str], where: str = "--set") -> dict[str, Any]:
     """Read ``NAME=VALUE`` words; values are YAML."""
     import yaml
 
@@ -56,7 +56,7 @@ def assignments(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise SetupError(f"--set: expected NAME=VALUE, got {word!r}")
+            raise SetupError(f"{where}: expected NAME=VALUE, got {word!r}")
         values[name] = yaml.safe_load(value)
     return values
 
@@ -87,6 +87,17 @@ def options(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:
     defaults = dataclasses.asdict(method.Options())
     known(values, defaults or {"none"}, "--set or options")
     return {name: fitting(f"option {name}", v, defaults[name]) for name, v in values.items()}
+
+
+def made(options: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """A dataclass of options, some set to values; see `options`.
+
+    Raises:
+        SetupError: names the option that does not exist, is of another type, or does not fit.
+    """
+    defaults = dataclasses.asdict(options())
+    known(values, defaults or {"none"}, where)
+    return options(**{n: fitting(f"{where} {n}", v, defaults[n]) for n, v in values.items()})
 
 
 def fitting(name: str, value: Any, like: Any) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 import fastload
@@ -22,11 +23,14 @@ def opening(config: Config, world: World, model: nn.Module, dataset: fastload.Da
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     processes = f" x {world.size} processes" if world.size > 1 else ""
     made = "" if config.data else "made scenes, "
+    drawn = ""
+    if config.resample is not None:
+        drawn = f" (drawn with replacement, {len(np.unique(dataset.keys))} different ones)"
     return "\n".join(
         [
             f"model  {config.method} with {config.arch}, {trained:.1f} M trained parameters, "
             f"{config.precision} on {config.device}",
-            f"data   {made}{len(dataset)} locations x {dataset.timestamps} timestamps of "
+            f"data   {made}{len(dataset)} locations{drawn} x {dataset.timestamps} timestamps of "
             f"{bands}, {infos[0].height} x {infos[0].width} px",
             f"views  {config.image_size} px, batches of {config.batch_size}{processes} "
             f"by the {config.loader} loader with {config.workers} workers, seed {config.seed}",

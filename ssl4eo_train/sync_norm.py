@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl4eo_train import distributed
+from ssl4eo_train import distributed, norms
 
 
 class StepBatchNorm(_BatchNorm):
@@ -73,21 +73,11 @@ def synchronise(module: nn.Module) -> None:
 
     The parameters stay the ones they were. With one process nothing is changed.
     """
-    if distributed.size() == 1:
-        return
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm):
-            setattr(module, name, _synchronised(child))
-        else:
-            synchronise(child)
+    if distributed.size() > 1:
+        norms.replace(module, _synchronised)
 
 
 def _synchronised(norm: _BatchNorm) -> _BatchNorm:
     # Torch's is faster, but runs on a GPU only.
     is_cuda = any(x.is_cuda for x in (*norm.parameters(), *norm.buffers()))
-    kind = nn.SyncBatchNorm if is_cuda else StepBatchNorm
-    new = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    new.weight, new.bias = norm.weight, norm.bias
-    for name, buffer in norm.named_buffers():
-        setattr(new, name, buffer)
-    return new.train(norm.training)
+    return norms.like(nn.SyncBatchNorm if is_cuda else StepBatchNorm, norm)

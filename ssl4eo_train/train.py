@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl4eo_train import checkpoint, data, distributed, sync_norm, weights
+from ssl4eo_train import checkpoint, data, distributed, expected, sync_norm, weights
 from ssl4eo_train.clock import Clock
 from ssl4eo_train.config import PRECISIONS, Config
 from ssl4eo_train.distributed import World
@@ -18,6 +17,7 @@ from ssl4eo_train.folder import RunFolder
 from ssl4eo_train.interrupt import Interrupt
 from ssl4eo_train.methods import METHODS, Progress, Samples, Settings
 from ssl4eo_train.report import beginning, ending, opening, span
+from ssl4eo_train.schedule import schedule
 from ssl4eo_train.tracking import Tracker
 from ssl4eo_train.trouble import WRITING, Trouble
 from ssl4eo_train.watching import Watcher
@@ -55,8 +55,8 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
     # What the method sees.
     channels_last = device.type == "cuda"  # The layout that its convolutions want.
     loader, dataset = data.make(config, data.wanted(config, channels_last), device, world)
-    last = config.steps or config.epochs * len(loader)
-    epochs = max(config.epochs, math.ceil(last / len(loader)))
+    plan = schedule(config, dataset, len(loader))
+    last = plan.last
 
     # What it trains.
     batch_size = config.batch_size * world.size
@@ -72,7 +72,7 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
     )
     model = METHODS[config.method].build(settings)
     if config.init is not None and saved is None:
-        told = weights.init(model.backbone, Path(config.init))
+        told = weights.init(model.backbone, Path(config.init), expected.of_data(config, dataset))
         if world.first:
             print(told, flush=True)
     layout = torch.channels_last if channels_last else torch.preserve_format
@@ -120,7 +120,7 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
         checkpoint.need_room(out, model)
         config.write()
         print(opening(config, world, model, dataset))
-        print(span(len(loader), epochs, step, last), flush=True)
+        print(span(plan.steps, plan.epochs, step, last), flush=True)
 
     # Train.
     tracker = Tracker(out if world.first else None, step, last)
@@ -163,12 +163,12 @@ def _train(config: Config, saved: dict[str, Any] | None, world: World, device: t
                 break
             if step == first:
                 tracker.say(beginning(clock, loader))
-            progress = Progress(step, len(loader), epochs)
+            progress, epoch = Progress(step, plan.steps, plan.epochs), step // len(loader)
             rate = model.before_step(optimizer, progress)
             optimizer.zero_grad(set_to_none=True)
-            for part, parts in enumerate(data.split(batch, config, device)):
+            for part, parts in enumerate(data.split(batch, config, device, epoch)):
                 views, index = parts
-                samples = Samples(config.seed, step // len(loader), index)
+                samples = Samples(config.seed, epoch, index)
                 is_last = part == config.accumulate - 1
                 with contextlib.nullcontext() if is_last else distributed.no_sync(forward):
                     with half:

@@ -5,72 +5,69 @@ DINO, MAE and data2vec, SeCo's (ServiceNow/seasonal-contrast), and any file of a
 timm's or torchvision's names, such as torchgeo's. No code from a file is run.
 """
 
-import argparse
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ssl4eo_train import checkpoint
+from ssl4eo_train import checkpoint, expected, positions
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.expected import Expected
+from ssl4eo_train.layouts import Weights, find
 from ssl4eo_train.methods import METHODS, Settings
+from ssl4eo_train.unpickling import unpickle
 
-CONTAINERS = ("state_dict", "teacher", "student", "model", "module")
-"""Where a published checkpoint keeps a network. DINO evaluates its teacher; ``module`` is what
-DeepSpeed makes of data2vec's ``model``."""
-PREFIXES = ("encoder_q.", "base_encoder.", "backbone.", "")
-"""What names the backbone in it: of MoCo-v2 and SeCo, of MoCo-v3, of DINO; MAE, data2vec and bare
-backbones have none. Names inside are timm's, which for ResNets are torchvision's."""
-CHILDREN = {"0": "conv1", "1": "bn1", **{str(i + 3): f"layer{i}" for i in range(1, 5)}}
-"""SeCo's backbone is an `nn.Sequential` of torchvision's children, so its names are numbers."""
-NO_BACKBONE = re.compile(
-    r"(fc|head|lm_head|mask_token|decoder_\w+)(\.|$)|.*relative_position_index$"
-)
-"""Tensors beside the backbone: heads, MAE's decoder, and a table that timm computes."""
+EXPORTED = "model.safetensors"
+"""The weights in a folder that `ssl4eo_train.export` writes."""
 
 
-class _Name:
-    """Stands for a class that a file names and never calls."""
+def init(backbone: nn.Module, path: Path, own: Expected | None = None) -> str:
+    """Give a backbone the weights of a file; returns sentences that say what was done.
 
-
-# The arguments that MAE, DINO and data2vec save beside their networks are a Namespace. Lightning
-# 1.1, which SeCo used, keeps the state of callbacks under their classes.
-SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace,
-    (_Name, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
-]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a file says of a backbone."""
-
-    source: str
-    """The place in the file, in words."""
-    tensors: dict[str, Tensor]
-    """In timm's names."""
-    left_out: tuple[str, ...]
-    """What lay beside them and is no part of a backbone, by the first part of its names."""
-
-
-def init(backbone: nn.Module, path: Path) -> str:
-    """Give a backbone the weights of a file; returns a sentence that says what was done.
+    Args:
+        backbone: of timm. Positions of another image size are resampled for it.
+        path: see `read`.
+        own: what the run shows; what of it the weights did not see is said.
 
     Raises:
         SetupError: where the file is not known, or does not fit; then with the keys that are
             missing, that are not expected, and that have another shape. Nothing is changed then.
     """
     found = read(path)
-    if misfits := list(_misfits(found.tensors, backbone.state_dict())):
-        raise SetupError(f"--init: {path} ({found.source}) does not fit: {'; '.join(misfits)}")
-    backbone.load_state_dict(found.tensors)
-    rest = f"; left out {', '.join(found.left_out)}" if found.left_out else ""
-    return f"init   {len(found.tensors)} tensors of {path} ({found.source}){rest}"
+    said = f"init   {len(found.tensors)} tensors of {path} ({found.source})"
+    try:
+        said += "".join(f"; {words}" for words in fit(backbone, found, path))
+    except SetupError as error:
+        raise SetupError(f"--init: {error}") from error
+    if found.left_out:
+        said += f"; left out {', '.join(found.left_out)}"
+    return "\n".join([said, *(f"init   {line}" for line in _radiometry(found.radiometry, own))])
+
+
+def fit(backbone: nn.Module, found: Weights, path: Path) -> tuple[str, ...]:
+    """Load weights into a backbone of timm; returns in words what of them was resampled.
+
+    Raises:
+        SetupError: where they do not fit, see `init`. Nothing is changed then.
+    """
+    tensors, words = positions.resampled(found.tensors, backbone)
+    if misfits := list(_misfits(tensors, backbone.state_dict())):
+        raise SetupError(f"{path} ({found.source}) does not fit: {'; '.join(misfits)}")
+    backbone.load_state_dict(tensors)
+    return words
+
+
+def _radiometry(theirs: Expected | None, own: Expected | None) -> Iterator[str]:
+    """Say what weights want to see, and where a run shows something else."""
+    if theirs is None:
+        yield "which radiometry they were trained with is not known; the run's is used"
+        return
+    yield f"they want {theirs.words} ({theirs.source})"
+    if own is not None:
+        yield from (f"warning: {line}" for line in theirs.differences(own))
 
 
 def load_backbone(path: Path) -> dict[str, Tensor]:
@@ -79,75 +76,66 @@ def load_backbone(path: Path) -> dict[str, Tensor]:
 
 
 def read(path: Path) -> Weights:
-    """Find the backbone in a file, or in the checkpoint of a run's folder.
+    """Find the backbone in a file, or in the folder of a run or of an export.
 
     Raises:
         SetupError: where the file cannot be read, or no backbone is found in it.
     """
+    if (path / EXPORTED).is_file():
+        path = path / EXPORTED
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return find(load_file(path), path)
-        except (OSError, SafetensorError) as error:
-            raise SetupError(f"{path} cannot be read: {error}") from error
+        return _of_safetensors(path)
     content = unpickle(path)
     if is_run(content):
-        run = content["run"]
-        return Weights(f"backbone of a run of {run['method']}", backbone_of(content), ())
+        return _of_run(content)
     return find(content, path)
 
 
-def unpickle(path: Path) -> Mapping[str, Any]:
-    """Read a file of torch, or the checkpoint in a run's folder, on the CPU.
+def _of_run(saved: Mapping[str, Any]) -> Weights:
+    run = saved["run"]
+    return Weights(
+        f"backbone of a run of {run['method']}",
+        backbone_of(saved),
+        (),
+        expected.of_checkpoint(saved),
+        run["method"],
+        constructor(run["method"], settings_of(run)),
+        run["image_size"],
+    )
 
-    Raises:
-        SetupError: where it cannot be read, or holds anything but tensors and plain values.
-    """
-    path = path / checkpoint.NAME if path.is_dir() else path
+
+def _of_safetensors(path: Path) -> Weights:
+    """Read tensors, and what an export of ours says of them."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with torch.serialization.safe_globals(SAFE):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        # Torch's own advice is to read such a file all the same.
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it names {named[1]}" if named else "it is damaged, or of another kind"
+        with safe_open(path, framework="pt") as file:
+            texts = dict(file.metadata() or {})
+            found = find({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SetupError(f"{path} cannot be read: {error}") from error
+    try:
+        return _described(found, texts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SetupError(
-            f"{path} cannot be read as weights, that is tensors and plain values: {reason}"
+            f"{path}: its metadata are not as an export has them: {error!r}"
         ) from error
-    except Exception as error:  # Torch raises whatever its reader met.
-        raise SetupError(f"{path} cannot be read as weights: {error}") from error
-    if not isinstance(content, Mapping):
-        raise SetupError(f"{path}: expected tensors by name, found a {type(content).__name__}")
-    return content
 
 
-def find(content: Mapping[str, Any], path: Path) -> Weights:
-    """Find the backbone in what a file holds.
-
-    Raises:
-        SetupError: where there is none; names some of the keys.
-    """
-    place = next((c for c in CONTAINERS if isinstance(content.get(c), Mapping)), "")
-    state = {
-        name.removeprefix("module."): x
-        for name, x in (content[place] if place else content).items()
-        if isinstance(x, Tensor)
-    }
-    prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in state)), "")
-    inside = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
-    tensors = {_renamed(n): x for n, x in inside.items() if not NO_BACKBONE.match(n)}
-    if not tensors:
-        raise SetupError(f"{path} holds no backbone; it has {', '.join(list(content)[:8]) or '-'}")
-    beside = {n.split(".")[0]: None for n in inside if NO_BACKBONE.match(n)}
-    source = "/".join(p for p in (place, prefix.rstrip(".")) if p) or "a bare backbone"
-    return Weights(source, tensors, tuple(beside))
-
-
-def _renamed(name: str) -> str:
-    first, dot, rest = name.partition(".")
-    return CHILDREN.get(first, first) + dot + rest
+def _described(found: Weights, texts: Mapping[str, str]) -> Weights:
+    """With what an export says. Errors as `expected.of_metadata`."""
+    radiometry = expected.of_metadata(texts)
+    if radiometry is None:
+        return found
+    run, call = json.loads(texts["run"]), json.loads(texts["timm"])
+    return replace(
+        found,
+        source=f"an export of a run of {run['method']}",
+        radiometry=radiometry,
+        method=run["method"],
+        call=dict(call),
+        image_size=run["image_size"],
+    )
 
 
 def _misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
@@ -163,7 +151,7 @@ def _misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Itera
 
 def is_run(content: Mapping[str, Any]) -> bool:
     """Whether a file is a checkpoint of this package."""
-    return content.get("format") == checkpoint.FORMAT and "run" in content
+    return content.get("format") in checkpoint.READ and "run" in content
 
 
 def settings_of(run: Mapping[str, Any]) -> Settings:
@@ -184,3 +172,17 @@ def backbone_of(saved: Mapping[str, Any]) -> dict[str, Tensor]:
     learner = METHODS[saved["run"]["method"]].build(settings_of(saved["run"]))
     prefix = next(n for n, module in learner.named_modules() if module is learner.backbone) + "."
     return {n.removeprefix(prefix): x for n, x in saved["model"].items() if n.startswith(prefix)}
+
+
+def constructor(method: str, settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `timm.create_model` that make a run's backbone again."""
+    import timm  # Here, since it takes seconds.
+
+    # A method whose backbone is not the one that `settings.arch` names says so itself.
+    special = getattr(METHODS[method], "backbone_options", None)
+    if special is not None:
+        return dict(special(settings))
+    call = {"model_name": settings.arch, "in_chans": settings.bands, "num_classes": 0}
+    if timm.models.is_model_in_modules(settings.arch, ["vision_transformer"]):
+        call["img_size"] = settings.image_size
+    return call

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.datasets.source import Kinds, Source
+from fastload.bands import rgb_of
+from fastload.datasets.source import Kinds, Modality, Source
 from fastload.recipe import Recipe
 from fastload.statistics import Statistics
 from fastload_kernels import Scaling
@@ -41,9 +42,20 @@ def scalings_of(
             f"{statistics.dn_scale:g} DN; give a Statistics with another dn_scale, such as 255, or "
             "limits by Radiometry.quantile(low, high)"
         )
+    if any(v.colours == "rgb" for v in recipe.views) and how.kind != "identity":
+        _check_rgb(name, m)
     single = source.kinds is None or name in statistics.mean
     names = (name,) if single or source.kinds is None else source.kinds.names
     return tuple(how.scaling(kind, m.bands, statistics, m.shown) for kind in names)
+
+
+def _check_rgb(name: str, m: Modality) -> None:
+    if rgb_of(m.shown.names) is None:
+        raise ValueError(
+            f"View.colours 'rgb' is for red, green and blue alone, but {name} shows "
+            f"{m.bands} bands{': ' if m.shown.names else ' '}{', '.join(m.shown.names)}; choose "
+            "three by bands=, such as B04, B03 and B02, or colours='bands'"
+        )
 
 
 def by_scaling(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload_kernels import stepwise_cpu
 from fastload_kernels.compiled import jit
 from fastload_kernels.half import load, store_row
 from fastload_kernels.lanes import (
@@ -33,7 +34,7 @@ from fastload_kernels.mend import NAN_BITS, mark, means, mended, spread
 from fastload_kernels.resample import TAPS
 from fastload_kernels.seen import NOT_FINITE, count, find, patterns_of, unsigned, valid
 from fastload_kernels.tables import fold, gaussian, rows, taps
-from fastload_kernels.view import Scaling, View
+from fastload_kernels.view import Scaling, View, geometry, without_colours
 
 U = np.uint64
 _jit = jit(fastmath={"contract"}, error_model="numpy")
@@ -83,6 +84,10 @@ def apply(
     passes = scaling.labels and scaling.fill is None
     tally = _NO_COUNTS if counts is None else counts
     bits = unsigned(source)
+    if view.steps != "fused":
+        _counted(bits, patterns, floating, has_nodata, params, how, tally)
+        _stepwise(readable, params, view, scaling, how, out)
+        return
     if not _finite(
         readable, params, numbers, how, out, bits, patterns, floating, has_nodata, passes, tally
     ):
@@ -105,6 +110,39 @@ def mask(
     params, view, _ = scaling.seen(params, view, None)
     bits, found = unsigned(source), patterns_of(source.dtype, nodata)
     valid(bits, *found, params, TAPS[view.interpolation], out)
+
+
+@_jit
+def _counted(bits, patterns, floating, has_nodata, params, how, counts):  # type: ignore[no-untyped-def]
+    """Only count."""
+    flags = np.empty(bits.shape[0], np.uint8)
+    if len(counts) and find(bits, patterns, floating, has_nodata, params.top, params.height, flags):
+        count(bits, patterns, flags, params, how[0], how[1], how[2], counts)
+
+
+def _stepwise(
+    source: NDArray[Any], params: np.void, view: View, scaling: Scaling, how: Any, out: NDArray[Any]
+) -> None:
+    """As `apply`, by `stepwise`: the image as levels, then geometry and colours in their order."""
+    (h, w), _, keep, channels_last, bfloat = how
+    numbers = scaling.offset, scaling.scale, scaling.low, scaling.high
+    levels, order = stepwise_cpu.numbers_of(view), stepwise_cpu.operations(view, params)
+    rgb = np.array(scaling.rgb if view.colours == "rgb" else (), np.int64)
+    box = tuple(int(params[name]) for name in ("top", "left", "height", "width"))
+    if view.crop_last:
+        box = (0, 0, *source.shape[1:])
+    image = stepwise_cpu.started(source, box, numbers, scaling.substitutes(), levels)
+    if view.crop_last:
+        stepwise_cpu.coloured(image, params, order, levels, rgb)
+    inner = without_colours(params)
+    if not view.crop_last:
+        inner["top"] = inner["left"] = 0
+    shown, C = np.empty((len(image), h, w), np.float32), len(image)
+    apply(image, inner, geometry(view), Scaling.make(0, 1, bands=C), None, shown)
+    stepwise_cpu.settle(shown, levels)
+    if not view.crop_last:
+        stepwise_cpu.coloured(shown, params, order, levels, rgb)
+    stepwise_cpu.store(shown, keep, levels[0], channels_last, bfloat, out)
 
 
 @_jit

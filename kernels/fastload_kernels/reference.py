@@ -44,6 +44,10 @@ def apply(
         ``[C, h, w]`` float64.
     """
     params, view, keep = scaling.seen(params, view, keep)
+    if view.steps != "fused":
+        from fastload_kernels import stepwise  # which is made of what stands below
+
+        return stepwise.apply(source, params, view, scaling, keep)
     y = radiometry(source, scaling)
     top, left = params["top"], params["left"]
     y = y[:, top : top + params["height"], left : left + params["width"]]

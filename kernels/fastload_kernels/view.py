@@ -5,6 +5,7 @@ function of (seed, epoch, sample, view). `reference` and `cpu` obey such records
 
 The operation, in this order (see `reference` for the definition in code): radiometry,
 crop box, resample, flips and turns, brightness, contrast, gray, blur, solarize, band drop, store.
+With `View.steps` other than "fused", `stepwise` is the definition.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from fastload_kernels.philox import SHARED, choice, uniform, words
 from fastload_kernels.resample import TAPS
 
 Range = tuple[float, float]
+STEPS = ("fused", "clip", "uint8", "uint8_wrap")
+"""See `View.steps`."""
 Records = TypeVar("Records", np.void, NDArray[np.void])
 """One or many of `VIEW_PARAMS`."""
 
@@ -33,6 +36,9 @@ VIEW_PARAMS = np.dtype(
         ("contrast", "<f4"),  # 1: none
         ("sigma", "<f4"),  # 0: no blur; in output pixels
         ("solarize", "<f4"),  # threshold; NaN: none
+        ("saturation", "<f4"),  # 1: none; of `View.colours` "rgb" alone, as the next two
+        ("hue", "<f4"),  # 0: none; in turns
+        ("order", "u1"),  # of the jitter's operations, in `stepwise.ORDERS`
         ("solarize_dark", "u1"),  # 1: invert below the threshold, 0: at and above it
         ("gray", "u1"),
         ("transpose", "u1"),  # applied before the flips
@@ -91,6 +97,23 @@ class View:
     """Probability that some bands are set to zero."""
     drop_bands: tuple[int, int] = (1, 6)
     """Fewest and most bands dropped; always fewer than there are."""
+    steps: Literal["fused", "clip", "uint8", "uint8_wrap"] = "fused"
+    """How values are kept between the colour operations. `fused`: as they come, all but solarize as
+    one linear map. The others run one after another on values in [0, 1]: `clip` clips after each;
+    `uint8` keeps whole levels of 255, from the pixels on disk on, truncated and clipped as code on
+    8-bit images does; `uint8_wrap` lets what leaves [0, 255] wrap modulo 256, as SSL4EO-S12's
+    code. See `fastload_kernels.stepwise`. Slower than `fused`, and of the same speed each."""
+    colours: Literal["bands", "rgb"] = "bands"
+    """`bands`: contrast is about each band's mean, gray is the mean over bands. `rgb`, for
+    modalities of red, green and blue alone: torchvision's ColorJitter and Grayscale, contrast about
+    the mean luma, gray is the luma, and the jitter's operations come in a random order."""
+    saturation: float = 0.0
+    """Factor about the luma, uniform in ``[1 - s, 1 + s]``; of colours "rgb", a part of jitter."""
+    hue: float = 0.0
+    """Shift uniform in ``[-h, h]`` turns, at most half a one; likewise."""
+    crop_last: bool = False
+    """Change colours and blur in the source, and crop and resample what comes out, as SeCo does in
+    its main mode; `sigma` is then in source pixels. Not with steps "fused"."""
 
     def __post_init__(self) -> None:
         for name in ("hflip", "vflip", "d4", "jitter", "gray", "blur", "solarize", "drop"):
@@ -123,6 +146,24 @@ class View:
             )
         if self.ratio_law not in ("log", "uniform"):
             raise ValueError(f"View.ratio_law must be 'log' or 'uniform', got {self.ratio_law!r}")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        if self.steps not in STEPS:
+            raise ValueError(f"View.steps must be one of {', '.join(STEPS)}, got {self.steps!r}")
+        if self.colours not in ("bands", "rgb"):
+            raise ValueError(f"View.colours must be 'bands' or 'rgb', got {self.colours!r}")
+        for name, value, most in (("saturation", self.saturation, 1), ("hue", self.hue, 0.5)):
+            if not 0 <= value <= most:
+                raise ValueError(f"View.{name} must be in [0, {most}], got {value}")
+            if value and self.colours != "rgb":
+                raise ValueError(f"View.{name} is of red, green and blue: it needs colours='rgb'")
+        for name in ("colours", "crop_last"):
+            if self.steps == "fused" and getattr(self, name) not in ("bands", False):
+                raise ValueError(
+                    f"View.{name} {getattr(self, name)!r} is for operations one after another: "
+                    "choose View.steps other than 'fused'"
+                )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -146,6 +187,8 @@ class Scaling:
     labels: bool = False
     """Whether pixels are names and no amounts: of a view only the geometry is theirs, and they are
     resampled by nearest."""
+    rgb: tuple[int, int, int] | None = None
+    """Which bands are red, green and blue, where there are no others."""
 
     @classmethod
     def make(
@@ -158,11 +201,12 @@ class Scaling:
         *,
         fill: float | None = None,
         labels: bool = False,
+        rgb: tuple[int, int, int] | None = None,
     ) -> "Scaling":
         """Build from numbers or sequences, broadcast to `bands` where given."""
         fields = np.broadcast_arrays(offset, scale, low, high, np.empty(bands or 1))[:4]
         arrays = [np.ascontiguousarray(f, dtype=np.float32) for f in fields]
-        return cls(arrays[0], arrays[1], arrays[2], arrays[3], fill, labels)
+        return cls(arrays[0], arrays[1], arrays[2], arrays[3], fill, labels, rgb)
 
     def substitutes(self) -> tuple[NDArray[np.float32], ...]:
         """What NaN, +infinity and -infinity become, each float32 ``[C]``.
@@ -188,31 +232,44 @@ class Scaling:
         Args:
             params: records of `VIEW_PARAMS`, any shape.
             view, keep: as `fastload_kernels.reference.apply`.
+
+        Raises:
+            ValueError: where the view wants red, green and blue, and these are other bands.
         """
-        if not self.labels:
-            return params, view, keep
-        return without_colours(params), geometry(view), None
+        if self.labels:
+            return without_colours(params), geometry(view, "nearest"), None
+        if view.colours == "rgb" and self.rgb is None:
+            raise ValueError(
+                "View.colours 'rgb' is for red, green and blue alone, which these "
+                f"{len(self.offset)} bands are not known to be"
+            )
+        return params, view, keep
 
 
-def geometry(view: View) -> View:
-    """The view without its colours, resampled by nearest: what labels see of it."""
-    never = dict.fromkeys(("jitter", "gray", "blur", "solarize", "drop"), 0.0)
-    return replace(view, interpolation="nearest", **never)  # type: ignore[arg-type]
+def geometry(view: View, interpolation: Literal["nearest"] | None = None) -> View:
+    """The view without its colours: what labels see of it, resampled by nearest."""
+    never: dict[str, Any] = dict.fromkeys(
+        ("jitter", "gray", "blur", "solarize", "drop", "saturation", "hue"), 0.0
+    )
+    plain: dict[str, Any] = {"steps": "fused", "colours": "bands", "crop_last": False}
+    how = interpolation or view.interpolation
+    return replace(view, interpolation=how, **never, **plain)
 
 
 def without_colours(params: Records) -> Records:
     """A copy of records of `VIEW_PARAMS` that keeps timestamp, box, flips and turns."""
     plain = params.copy()
-    plain["brightness"] = plain["contrast"] = 1
-    plain["sigma"], plain["gray"], plain["solarize"] = 0, 0, np.nan
+    plain["brightness"] = plain["contrast"] = plain["saturation"] = 1
+    plain["sigma"], plain["gray"], plain["hue"], plain["solarize"] = 0, 0, 0, np.nan
     return plain
 
 
 # Which random word decides what. Every option has its own, so that switching one on or off leaves
 # the draws of the others as they were.
 _TIMESTAMP, _HFLIP, _VFLIP, _D4, _D4_ELEMENT, _JITTER, _BRIGHTNESS, _CONTRAST = range(8)
-_GRAY, _BLUR, _SIGMA, _SOLARIZE, _DROP, _DROP_COUNT = range(8, 14)
+_GRAY, _BLUR, _SIGMA, _SOLARIZE, _DROP, _DROP_COUNT, _SATURATION, _HUE = range(8, 16)
 _CROP, _ATTEMPTS, _WORDS_PER_ATTEMPT = 16, 10, 8
+_ORDER = _CROP + 5  # which the first attempt leaves over
 _BANDS = _CROP + _ATTEMPTS * _WORDS_PER_ATTEMPT
 
 
@@ -258,8 +315,11 @@ def draw(
         for name, slot, spread in (
             ("brightness", _BRIGHTNESS, view.brightness),
             ("contrast", _CONTRAST, view.contrast),
+            ("saturation", _SATURATION, view.saturation),
         ):
             p[name] = np.where(jitter, 1 + spread * (2 * u[:, slot] - 1), 1)
+        p["hue"] = np.where(jitter, view.hue * (2 * u[:, _HUE] - 1), 0)
+        p["order"] = choice(w[:, _ORDER], 24) if view.colours == "rgb" else 0
         p["gray"] = u[:, _GRAY] < view.gray
         sigma = view.sigma[0] + (view.sigma[1] - view.sigma[0]) * u[:, _SIGMA]
         p["sigma"] = np.where(u[:, _BLUR] < view.blur, sigma, 0)

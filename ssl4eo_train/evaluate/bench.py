@@ -1,7 +1,7 @@
 """What a protocol works with: a task's splits, seen as a backbone wants to see them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,15 @@ class Bench:
     seed: int
     out: Path
     engine: Literal["threads", "dali"] = "threads"
+    cache: Path | None = None
+    """Folder where features are kept; None for nowhere."""
+    origin: str = ""
+    """Names the data, for what is kept of them."""
+    name: str = ""
+    """Of the task in its table."""
+    fraction: float = 1.0
+    """Share of the training samples that is asked for; `splits` has it, unless the protocol draws
+    it."""
 
     def batches(
         self,
@@ -78,7 +87,8 @@ class Bench:
 
     def recipe(self, views: tuple[View, ...]) -> Recipe:
         """Views in the radiometry of the backbone."""
-        radiometry = {name: self.inputs.radiometry(name) for name in self.inputs.bands}
+        units = self.splits["train"].statistics
+        radiometry = {name: self.inputs.radiometry(name, units) for name in self.inputs.bands}
         return Recipe(views, {**radiometry, MASK: Radiometry.identity()})
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:
@@ -88,6 +98,25 @@ class Bench:
             return mask.flatten(1, -3).squeeze(1).long()
         label: Tensor = batch[self.task.label].to(self.device)
         return label.long() if self.task.kind == "class" else label.float()
+
+    def shown(
+        self,
+        split: Split,
+        size: int,
+        batch_size: int,
+        resize: int = 0,
+        steps: Literal["fused", "uint8", "uint8_wrap"] = "fused",
+    ) -> Iterator[tuple[list[Tensor], Tensor, dict[str, Any]]]:
+        """The samples of a split of one date, in order, as `batches`: whole images of `size`, or
+        the middle of whole images of `resize`.
+
+        That is Resize(256) and CenterCrop(224) to the pixel, for square images. `steps`: see
+        `View.steps`.
+        """
+        at = ((resize or size) - size) // 2
+        view = replace(self.whole(resize or size), steps=steps)
+        for images, targets, batch in self.batches(split, view, batch_size):
+            yield [x[..., at : at + size, at : at + size] for x in images], targets, batch
 
     def whole(self, size: int) -> View:
         """A view of the whole image, of all dates where the task has two."""

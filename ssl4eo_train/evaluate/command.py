@@ -1,7 +1,6 @@
 """The command line of the evaluation."""
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -14,12 +13,13 @@ from fastload import DataError
 from fastload.processors import processors
 from ssl4eo_train import presets
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import examples, metrics, report, result
+from ssl4eo_train.evaluate import examples, metrics, report, result, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.number import percent
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
+from ssl4eo_train.evaluate.published_options import task_options
 from ssl4eo_train.evaluate.task import Task
 from ssl4eo_train.evaluate.tasks import TASKS, task
 
@@ -27,7 +27,8 @@ from ssl4eo_train.evaluate.tasks import TASKS, task
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    That is 0; 1 after data that cannot be read; 2 where the evaluation cannot start.
+    That is 0; 1 after data that cannot be read; 2 where the evaluation cannot start; 130 after
+    Ctrl-C.
     """
     args = parser().parse_args(argv)
     try:
@@ -38,13 +39,18 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (DataError, OSError, ValueError) as error:
         print(f"ssl4eo_train.evaluate: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("ssl4eo_train.evaluate: stopped; no result was written", file=sys.stderr)
+        return 130
     return 0
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the command line says; returns what is in ``result.json``."""
     began = time.monotonic()
-    its, how = task(args.task), protocol(args.protocol)
+    how = protocol(args.protocol)
+    asked_of_task = presets.assignments(args.task_options, "--task-options")
+    its = task(args.task, asked_of_task)
     options = _options(args, its, how)
     result.claim(args.out, args.overwrite)
     backbone = load(
@@ -55,19 +61,28 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         image_size=args.image_size,
         seed=args.seed,
     )
+    if args.protocol == "published":
+        method = options.method or backbone.method
+        its = task(args.task, {**task_options(args.task, method), **asked_of_task})
     offered = its.offers(args.data)
     inputs = match(backbone.channels, offered, args.missing_bands == "zero", backbone.wanted)
     splits = its.splits(args.data, inputs.bands, args.seed)
+    draws = getattr(how, "DRAWS", False)
+    few = splits.train if draws else subsets.part(splits.train, args.fraction, its)
     bench = Bench(
         task=its,
         pretrained=backbone,
         inputs=inputs,
-        splits={"train": splits.train, "val": splits.val, "test": splits.test},
+        splits={"train": few, "val": splits.val, "test": splits.test},
         device=torch.device(_device(args.device)),
         workers=args.workers,
         seed=args.seed,
         out=args.out,
         engine=args.loader,
+        cache=args.cache,
+        origin=f"{args.task} {args.data} {its.options}",
+        name=args.task,
+        fraction=args.fraction,
     )
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
@@ -92,10 +107,7 @@ def _options(args: argparse.Namespace, its: Task, how: Module) -> Any:
             f"--protocol {args.protocol} is for tasks of {', '.join(how.KINDS)}; "
             f"{args.task} is one of {its.kind}"
         )
-    given = presets.assignments(args.set)
-    defaults = dataclasses.asdict(how.Options())
-    presets.known(given, defaults, "--set")
-    return how.Options(**{n: presets.fitting(n, v, defaults[n]) for n, v in given.items()})
+    return presets.made(how.Options, presets.assignments(args.set), "--set")
 
 
 def _channels(modality: str | None, bands: list[str] | None) -> tuple[Channel, ...] | None:
@@ -139,6 +151,17 @@ def parser() -> argparse.ArgumentParser:
         help="bands of the backbone that the task lacks: refuse them, or show zeros",
     )
     p.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of the protocol")
+    p.add_argument(
+        "--fraction",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the training samples: a frozen share, 0.01 being in 0.1",
+    )
+    p.add_argument("--cache", type=Path, metavar="DIR", help="keep features of frozen backbones")
+    p.add_argument(
+        "--task-options", nargs="+", default=[], metavar="NAME=VALUE", help="of the task"
+    )
     p.add_argument("--loader", choices=("threads", "dali"), default="threads")
     p.add_argument("--workers", type=int, default=min(16, processors()), metavar="N")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -9,12 +9,17 @@ from torch import Tensor
 
 from fastload.bands import plain
 from fastload.recipe import REFLECTANCE, Radiometry
+from fastload.statistics import Statistics
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate.pretrained import Channel, Wanted
 
 SAME = {"r": "b4", "g": "b3", "b": "b2", "red": "b4", "green": "b3", "blue": "b2", "nir": "b8"}
 """Colours as bands of Sentinel-2."""
-OPTICAL = (*REFLECTANCE, "S2RGB", "RGB")
+COLOURS = ("b4", "b3", "b2")
+"""Red, green and blue, in ImageNet's order."""
+PICTURES = ("S2RGB", "RGB")
+"""Modalities of eight bits."""
+OPTICAL = (*REFLECTANCE, *PICTURES)
 """Modalities whose bands stand for each other where their names agree, whatever the level."""
 RADAR = ("S1GRD", "S1RTC", "S1", "s1_grd")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,21 +50,43 @@ class Inputs:
         index = [read.shape[-3] if place is None else place for place in self.places]
         return padded[..., index, :, :]
 
-    def radiometry(self, modality: str) -> Radiometry:
-        """What the network wants of a modality of the task."""
-        eight_bits = modality in ("S2RGB", "RGB")
+    def radiometry(self, modality: str, statistics: Statistics) -> Radiometry:
+        """What the network wants of a modality of the task.
+
+        Args:
+            modality: of `bands`.
+            statistics: those of the task's data; they say what reflectances 0 and 1 are on disk.
+
+        Raises:
+            SetupError: where ImageNet's numbers are wanted of a band that is none of its colours.
+        """
         if self.wanted == "imagenet":
-            scale = 255.0 if eight_bits else 10000.0
-            of = [(plain(b), b) for b in self.bands[modality]]
-            rgb = ("b4", "b3", "b2")
-            where = [rgb.index(SAME.get(name, name)) for name, _ in of]
-            mean = [IMAGENET_MEAN[i] * scale for i in where]
-            return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
+            return _imagenet(modality, self.bands[modality], statistics)
         if self.wanted == "standardise":
             return Radiometry.standardise()
         if modality in RADAR or self.wanted == "two_sigma":
             return Radiometry.two_sigma()
-        return Radiometry.quantile(0.0, 255.0) if eight_bits else Radiometry.reflectance()
+        return Radiometry.quantile(0.0, 255.0) if eight_bits(modality) else Radiometry.reflectance()
+
+
+def eight_bits(modality: str) -> bool:
+    """Whether a modality is one of pictures, of which 255 is 1."""
+    return modality in PICTURES
+
+
+def _imagenet(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
+    """ImageNet's mean and standard deviation, in the units on disk."""
+    units = statistics.dn_offset, statistics.dn_scale
+    offset, scale = (0.0, 255.0) if eight_bits(modality) else units
+    strange = [band for band in bands if _name(band) not in COLOURS]
+    if strange:
+        raise SetupError(
+            f"--radiometry imagenet is of red, green and blue; {modality} {', '.join(strange)} is "
+            "none of them"
+        )
+    where = [COLOURS.index(_name(band)) for band in bands]
+    mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
+    return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
 
 
 def match(

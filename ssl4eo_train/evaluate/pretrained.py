@@ -1,24 +1,29 @@
 """A backbone from a file, with what must be known to show it images."""
 
 import hashlib
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ssl4eo_train import backbones, checkpoint, weights
+from fastload.bands import plain
+from ssl4eo_train import backbones, checkpoint, layouts, weights
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.export import constructor
+from ssl4eo_train.evaluate.architecture import arch_of
+from ssl4eo_train.expected import Expected
+from ssl4eo_train.layouts import Weights
+from ssl4eo_train.methods import METHODS, Settings
 
 UNTRAINED = "untrained"
 """In place of a file: a backbone as it is initialised, to compare with."""
-Wanted = Literal["reflectance", "imagenet", "two_sigma", "standardise"]
+Wanted = Literal["reflectance", "imagenet", "seco", "two_sigma", "standardise"]
 """What a network wants to be shown: ``reflectance`` in [0, 1], of 8-bit images their share of 255;
-``imagenet``: RGB in [0, 1] less ImageNet's mean, by its standard deviation; ``two_sigma``: two
-standard deviations about the mean, to [0, 1]; ``standardise``: by the statistics of the data."""
+``imagenet``: RGB in [0, 1] less ImageNet's mean, by its standard deviation; ``seco``: the same of
+reflectance that is stretched by SeCo's quantiles; ``two_sigma``: two standard deviations about the
+mean, to [0, 1]; ``standardise``: by the statistics of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +48,15 @@ class Pretrained:
     """C of them."""
     wanted: Wanted
     image_size: int
-    """That it was trained at; a transformer takes no other."""
+    """Side of the images that the network takes; a transformer takes no other."""
     method: str | None
     """That trained it, as far as the file says."""
     source: str
     """The file, and what was found in it, in words."""
     digest: str
     """SHA-256 of the file, in hexadecimal digits; empty for an untrained one."""
+    expected: Expected | None = None
+    """Its radiometry in numbers, where the file or what is known of it says them."""
 
 
 def load(
@@ -61,11 +68,14 @@ def load(
     image_size: int | None = None,
     seed: int = 0,
 ) -> Pretrained:
-    """Make the backbone of a file, a run's folder, or an untrained one.
+    """Make the backbone of a file, of the folder of a run or an export, or an untrained one.
 
     Args:
         path: of the file or folder, or `UNTRAINED`.
-        arch, channels, wanted, image_size: what the file does not say.
+        arch: what the file does not say; refused where it says another.
+        channels: the same.
+        wanted: instead of what is known of the file.
+        image_size: a transformer's positions are resampled for it; by default that of training.
         seed: of an untrained one's initialisation.
 
     Raises:
@@ -73,12 +83,11 @@ def load(
     """
     if path == UNTRAINED:
         return _untrained(arch, channels, wanted or "reflectance", image_size or 224, seed)
-    content = weights.unpickle(Path(path)) if not path.endswith(".safetensors") else {}
-    if weights.is_run(content):
-        return _of_run(Path(path), dict(content), image_size)
-    if path.endswith(".safetensors"):
-        return _of_export(Path(path), image_size)
-    raise SetupError(f"--checkpoint: {path} is neither a run's checkpoint nor an export of one")
+    try:
+        found = weights.read(Path(path))
+        return _made(Path(path), found, arch, channels, wanted, image_size)
+    except SetupError as error:
+        raise SetupError(f"--checkpoint: {error}") from error
 
 
 def _untrained(
@@ -96,7 +105,7 @@ def _untrained(
     return Pretrained(
         network=network,
         arch=arch,
-        call={"model_name": arch, "in_chans": len(channels), "num_classes": 0},
+        call=_call(arch, len(channels), image_size, {}),
         channels=channels,
         wanted=wanted,
         image_size=image_size,
@@ -106,40 +115,105 @@ def _untrained(
     )
 
 
-def _of_run(path: Path, saved: dict[str, Any], image_size: int | None) -> Pretrained:
-    call = constructor(saved["run"]["method"], weights.settings_of(saved["run"]))
-    file = path / checkpoint.NAME if path.is_dir() else path
-    return _made(file, call, weights.backbone_of(saved), saved["run"], image_size)
-
-
-def _of_export(path: Path, image_size: int | None) -> Pretrained:
-    from safetensors import safe_open
-
-    tensors = weights.load_backbone(path)
-    with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
-    if "timm" not in about or "run" not in about:
-        raise SetupError(f"--checkpoint: {path} does not say what it wants to see; give --arch")
-    return _made(path, json.loads(about["timm"]), tensors, json.loads(about["run"]), image_size)
-
-
 def _made(
-    file: Path, call: dict[str, Any], tensors: dict[str, Any], run: dict[str, Any], size: int | None
+    path: Path,
+    found: Weights,
+    arch: str | None,
+    channels: tuple[Channel, ...] | None,
+    wanted: Wanted | None,
+    image_size: int | None,
 ) -> Pretrained:
     import timm  # Here, since it takes seconds.
 
+    shown = _channels(path, found, channels)
+    size = image_size or found.image_size or 224
+    call = dict(found.call or ())
+    if not call:
+        name = _agreed(path, "--arch", arch, arch_of(found.tensors))
+        call = _call(name, len(shown), size, found.tensors)
+    elif arch not in (None, call["model_name"]):
+        raise SetupError(f"{path} is of {call['model_name']}, not of --arch {arch}")
+    if "img_size" in call:
+        call["img_size"] = size
     network = timm.create_model(**call)
-    network.load_state_dict(tensors)
-    names: dict[str, list[str]] = run["band_names"]
-    channels = [Channel(modality=m, band=b) for m, bands in names.items() for b in bands]
+    told = weights.fit(network, found, path)
     return Pretrained(
         network=network,
         arch=call["model_name"],
         call=call,
-        channels=tuple(channels),
-        wanted="reflectance",
-        image_size=size or run["image_size"],
-        method=run["method"],
-        source=f"{file}: backbone of a run of {run['method']}",
-        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        channels=shown,
+        wanted=wanted or _wanted(path, found),
+        image_size=size,
+        method=found.method,
+        source="; ".join((f"{path}: {found.source}", *told)),
+        digest=_digest(path),
+        expected=found.radiometry,
     )
+
+
+def _channels(path: Path, found: Weights, asked: tuple[Channel, ...] | None) -> tuple[Channel, ...]:
+    """What is known of the file's input channels, or else what was asked for."""
+    count = layouts.channels(found.tensors)
+    said = None
+    if found.radiometry is not None:
+        named = found.radiometry.bands.items()
+        said = tuple(Channel(modality=m, band=band) for m, bands in named for band in bands)
+    if said is not None and len(said) != count:
+        raise SetupError(
+            f"{path} takes {count} channels, of {len(said)} bands: it was trained on several dates "
+            "at once, and tasks have one"
+        )
+    if asked is not None and count not in (0, len(asked)):
+        raise SetupError(f"{path} takes {count} channels, but --bands names {len(asked)}")
+    if said is not None and asked is not None and _names(said) != _names(asked):
+        raise SetupError(f"{path} is of {_words(said)}, not of --bands {_words(asked)}")
+    shown = asked or said
+    if shown is None:
+        raise SetupError(
+            f"{path} ({found.source}) does not say which {count} bands it takes; give --modality "
+            "and --bands"
+        )
+    return shown
+
+
+def _names(channels: tuple[Channel, ...]) -> list[str]:
+    return [plain(c.band) for c in channels]
+
+
+def _words(channels: tuple[Channel, ...]) -> str:
+    return ", ".join(c.band for c in channels)
+
+
+def _agreed(path: Path, option: str, asked: str | None, seen: str | None) -> str:
+    """What was asked for, else what the file looks like."""
+    if asked is None and seen is None:
+        raise SetupError(f"{path} is of no network that is known by its tensors; give {option}")
+    return asked or seen or ""
+
+
+def _call(arch: str, bands: int, image_size: int, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of `timm.create_model`; of data2vec those of its BEiT."""
+    relative = any(name.endswith("relative_position_bias_table") for name in tensors)
+    method = "data2vec" if relative else "mae"  # Which stands for all whose backbone is `arch`.
+    options = METHODS[method].Options()
+    settings = Settings(
+        arch=arch, bands=bands, image_size=image_size, batch=1, seed=0, options=options
+    )
+    return weights.constructor(method, settings)
+
+
+def _wanted(path: Path, found: Weights) -> Wanted:
+    """The kind of radiometry that is known of a file."""
+    if found.radiometry is None:
+        raise SetupError(
+            f"{path} ({found.source}) does not say what was made of its pixels; give --radiometry"
+        )
+    return found.radiometry.kind
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of the file, or of the one in a folder."""
+    names = (weights.EXPORTED, checkpoint.NAME)
+    inside = next((path / name for name in names if (path / name).is_file()), path)
+    with inside.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ A task is one file in `ssl4eo_train.evaluate.tasks` and one line in its table.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import fastload
 from fastload.storage.at import Place
@@ -32,13 +32,20 @@ class Splits:
     """How they were made, in a sentence, for the report."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Of a task that has none."""
+
+
 class Task(ABC):
     """Labelled images with splits.
 
-    Obligations. `offers` and `splits` are called once each, in this order. Samples carry, beside
-    the pixels of the modalities that are asked for, of the kind ``class`` a column `label`, int64
-    ``[N]``, of the kind ``labels`` one of ``[N, 1, K]`` that is 0 or 1, and of the other kinds the
-    modality `MASK`, ``[1, 1, H, W]``, a whole number a pixel. Images of ``change`` have two dates.
+    Obligations. `offers` and `splits` are called once each, in this order; `classes` are known
+    after that. The datasets have statistics of their own, whose offset and scale say what a
+    reflectance of 0 and of 1 is on disk. Samples carry, beside the pixels of the modalities that
+    are asked for, of the kind ``class`` a column `label`, int64 ``[N]``, of the kind ``labels`` one
+    of ``[N, 1, K]`` that is 0 or 1, and of the other kinds the modality `MASK`, ``[1, 1, H, W]``, a
+    whole number a pixel. Images of ``change`` have two dates.
     What is missing in a user's copy is refused by the name of the file and what was expected.
     """
 
@@ -53,6 +60,15 @@ class Task(ABC):
     """Number of pixels that no class is known of; they count nowhere."""
     size: int
     """Side of an image in pixels, as it is shown to a network unless it is asked otherwise."""
+    settable: ClassVar[type[Any]] = NoOptions
+    """Frozen dataclass of numbers, flags and names, all with defaults, which are the usual choice;
+    set by ``--task-options``."""
+
+    options: Any = None
+    """What was set, see `settable`."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.settable() if options is None else options
 
     @abstractmethod
     def offers(self, root: Place) -> dict[str, tuple[str, ...]]:

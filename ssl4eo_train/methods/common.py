@@ -15,8 +15,8 @@ from ssl4eo_train.methods.method import Progress
 
 # SSL4EO-S12 casts DN / 10000 * 255 to uint8 without a clip, so that 12000 DN wraps to grey 50, and
 # so do pixels that brightness and contrast push out of range. Its README says "clip to [0, 1]";
-# that is what is done here, in float, without rounding to grey levels of 39.2 DN. Like SSL4EO-S12,
-# no mean is subtracted afterwards.
+# that is what is done here, in float, without rounding to grey levels of 39.2 DN, unless the option
+# `pixels` asks for the published way (`pixels.recipe_of`). Like SSL4EO-S12, no mean is subtracted.
 RADIOMETRY = {
     "S2L1C": Radiometry.reflectance(),
     "S2L2A": Radiometry.reflectance(),
@@ -33,11 +33,8 @@ RADIOMETRY = {
 
 
 def warmup_cosine(progress: Progress, warmup_epochs: float, start: float, end: float) -> float:
-    """Linear from 0 to `start` over the warm-up, then half a cosine to `end`, per step.
-
-    The warm-up never takes more than a tenth of the schedule; the published ones take just that.
-    """
-    steps = round(min(warmup_epochs * progress.steps_per_epoch, progress.total / 10))
+    """Linear from 0 to `start` over the warm-up, then half a cosine to `end`, per step."""
+    steps = round(warmup_epochs * progress.steps_per_epoch)
     if progress.step < steps:
         return start * progress.step / steps
     return cosine((progress.step - steps) / max(1, progress.total - steps), start, end)

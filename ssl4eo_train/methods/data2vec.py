@@ -20,7 +20,6 @@ from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods import masks
 from ssl4eo_train.methods.common import (
-    RADIOMETRY,
     decay_groups,
     expect,
     follow,
@@ -31,6 +30,7 @@ from ssl4eo_train.methods.common import (
 from ssl4eo_train.methods.data2vec_networks import Student, Teacher
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 from ssl4eo_train.methods.patches import transformer
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 
 if TYPE_CHECKING:
     from timm.models import Beit
@@ -63,7 +63,8 @@ class Options:
     clip: float = 3.0
     """Largest norm of the gradient."""
     warmup: float = 10.0
-    """Epochs. What the published run had is not known; these are FB's for ViT-B."""
+    """Epochs. What the published run had is open: its script, a trial, has 1 of 2, and its weights
+    do not tell. These are FB's for ViT-B."""
     end_rate: float = 1e-5
     """Learning rate at the end."""
     scale_rate: bool = False
@@ -73,6 +74,8 @@ class Options:
     half_teacher: bool = False
     """Let the teacher too compute in half precision, where the run does. Published: the student
     alone."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
 
     def __post_init__(self) -> None:
         shares = {"masked": self.masked, "block": self.block}
@@ -81,6 +84,7 @@ class Options:
         expect(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
         for name in ("beta", "layer_scale", "clip"):
             expect(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -93,7 +97,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     view = View(
         size=image_size,
@@ -102,7 +107,7 @@ def recipe(
         timestamp="independent",
         hflip=0.5,
     )
-    return Recipe((view,), RADIOMETRY)
+    return recipe_of((view,), options.pixels)
 
 
 class Data2Vec(Learner):
@@ -125,7 +130,12 @@ class Data2Vec(Learner):
 
     @property
     def backbone(self) -> nn.Module:
-        """See `Learner.backbone`. Its feature is the mean over the patches."""
+        """See `Learner.backbone`. Its feature is the mean over the patches, each normed before.
+
+        The published linear evaluation takes the mean first and norms it, without scale and shift
+        (SSL4EO-S12's modeling_finetune.py): on a barely trained network the same direction, but
+        13 % off. Who compares with its figures must do so, too.
+        """
         return self.student.backbone
 
     def forward(self, views: list[Tensor], samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
@@ -166,7 +176,11 @@ class Data2Vec(Learner):
         return AdamW(decay_groups(named, decay, exempt=["backbone.cls_token"]), lr=self.lr)
 
     def before_step(self, optimizer: Optimizer, progress: Progress) -> float:
-        """Warm up, then follow a cosine to `Options.end_rate`, step by step."""
+        """Warm up, then follow a cosine to `Options.end_rate`, step by step.
+
+        FB's rise reaches the base rate a step before the warm-up ends, this one when it ends: 1e-7
+        of 1e-3 apart at the published length.
+        """
         if progress.step == 0:
             self.follow(0.0)  # The student may have been given weights since it was made.
         rate = warmup_cosine(progress, self.options.warmup, self.lr, self.options.end_rate)
@@ -245,7 +259,7 @@ def build(settings: Settings) -> Data2Vec:
     expect(0 < blocks <= depth, "target_blocks", blocks, f"some of the {depth} blocks")
     name = how.pop("model_name")
 
-    def beit(**more: float) -> "Beit":
+    def beit(**more: Any) -> "Beit":
         made = backbones.build(name, settings.bands, settings.image_size, **how, **more)
         return cast("Beit", made)
 

@@ -16,7 +16,6 @@ from fastload.recipe import Recipe
 from fastload_kernels import View
 from ssl4eo_train import distributed
 from ssl4eo_train.methods.common import (
-    RADIOMETRY,
     cosine,
     decay_groups,
     expect,
@@ -27,6 +26,7 @@ from ssl4eo_train.methods.common import (
 )
 from ssl4eo_train.methods.dino_network import network
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 from ssl4eo_train.methods.vit import patch_size
 
 PUBLISHED = Published(arch="vit_small_patch16_224", image_size=224, batch=256, epochs=100)
@@ -61,8 +61,14 @@ class Options:
     """Small crops, which only the student sees."""
     split: float = 0.0
     """See `Family`; 0 for the one published for the backbone."""
-    solarize_dark: bool = False
-    """Solarize below the threshold, as SSL4EO-S12; by default it is above, as in FB, by PIL."""
+    solarize_dark: bool = True
+    """Solarize below the threshold, as SSL4EO-S12 published. FB's, by Pillow, is at and above it,
+    which is for photographs that fill 0 to 1: of clear Sentinel-2 L2A it inverts 0.02 % of the
+    values, and 10 % of TerraMesh's L1C, where the published one inverts 99.98 % and 90 %. Under
+    cloud it is the other way round."""
+    published_positions: bool = True
+    """Resample a transformer's positions for small views as FB: bicubic without antialiasing, by
+    the factor 6.1/14 where 6/14 would do. Without it as timm, and as an exported backbone does."""
     outputs: int = 65536
     """K, what the head tells apart."""
     hidden: int = 2048
@@ -89,6 +95,8 @@ class Options:
     """Learning rate at the end."""
     weight_decay: tuple[float, ...] = ()
     """See `Family`; empty for the one published for the backbone."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
 
     def __post_init__(self) -> None:
         for name in ("student_temperature", "teacher_temperature", "clip"):
@@ -100,6 +108,7 @@ class Options:
         views, decay = self.local_views, self.weight_decay
         expect(views >= 0, "local_views", views, "a count")
         expect(len(decay) in (0, 2), "weight_decay", decay, "its values at the start and the end")
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -113,7 +122,7 @@ def recipe(
     Args:
         image_size: side of a large view in pixels; the small ones are 96/224 of it.
         arch: a transformer's small views are whole patches; the crops are its family's.
-        options: see `Options.local_views`, `Options.split` and `Options.solarize_dark`.
+        options: see `Options.local_views`, `split`, `solarize_dark` and `pixels` there.
     """
     split = options.split or family(arch).split
     first = View(
@@ -133,7 +142,7 @@ def recipe(
     second = replace(first, blur=0.1, solarize=0.2, solarize_dark=options.solarize_dark)
     size, lowest = local_size(image_size, arch), min(0.05, split)
     local = replace(first, size=size, scale=(lowest, split), blur=0.5, timestamp="same")
-    return Recipe((first, second, *[local] * options.local_views), RADIOMETRY)
+    return recipe_of((first, second, *[local] * options.local_views), options.pixels)
 
 
 def local_size(image_size: int, arch: str) -> int:

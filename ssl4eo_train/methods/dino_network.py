@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ssl4eo_train import backbones
+from ssl4eo_train.methods import positions
 from ssl4eo_train.methods.method import Settings
 from ssl4eo_train.methods.vit import is_transformer
 
@@ -53,10 +54,12 @@ def network(settings: Settings, drop_path: float) -> nn.Module:
     """
     more: dict[str, Any] = {}
     if is_transformer(settings.arch, settings.image_size):
-        # The published code interpolates positions without timm's antialiasing, and draws the class
-        # token as widely as positions (std 0.02), where timm starts it near 0.
         more = {"dynamic_img_size": True, "drop_path_rate": drop_path}
     backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size, **more)
+    if more:
+        nn.init.trunc_normal_(backbone.cls_token, std=0.02)  # As FB; timm starts it near 0.
+        if settings.options.published_positions:
+            positions.resample_as_published(backbone)
     backbone.set_grad_checkpointing(settings.checkpointing)
     options = settings.options
     head = Head(backbones.width(backbone), options.hidden, options.bottleneck, options.outputs)

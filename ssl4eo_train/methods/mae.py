@@ -15,7 +15,6 @@ from fastload.recipe import Recipe
 from fastload_kernels import View
 from ssl4eo_train.methods import masks
 from ssl4eo_train.methods.common import (
-    RADIOMETRY,
     decay_groups,
     expect,
     set_rate,
@@ -25,8 +24,11 @@ from ssl4eo_train.methods.common import (
 from ssl4eo_train.methods.mae_networks import Decoder, Encoder
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
 from ssl4eo_train.methods.patches import patchify, transformer
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 
-# The published table is of 100 epochs; the script that is in the repository runs 200.
+# The published table is of 100 epochs; the script that is in the repository runs 200. It trains on
+# locations drawn with replacement, which is no sane default; the configurations ask for it by
+# `resample`.
 PUBLISHED = Published(arch="vit_small_patch16_224", image_size=224, batch=256, epochs=100)
 LEARNING_RATE = 1.5e-4
 
@@ -51,12 +53,15 @@ class Options:
     """Epochs. FB has 40."""
     weight_decay: float = 0.05
     """None on biases and norms."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
 
     def __post_init__(self) -> None:
         width, heads, share = self.decoder_width, self.decoder_heads, self.mask_ratio
         wanted = f"a multiple of 4 and of the {heads} heads"
         expect(heads > 0 and width % math.lcm(4, heads) == 0, "decoder_width", width, wanted)
         expect(0 < share < 1, "mask_ratio", share, "a share in (0, 1)")
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -69,7 +74,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     view = View(
         size=image_size,
@@ -79,7 +85,7 @@ def recipe(
         timestamp="independent",
         hflip=0.5,
     )
-    return Recipe((view,), RADIOMETRY)
+    return recipe_of((view,), options.pixels)
 
 
 class MAE(Learner):

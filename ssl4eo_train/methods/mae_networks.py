@@ -99,14 +99,14 @@ class Decoder(nn.Module):
 def sin_cos(rows: int, columns: int, width: int) -> Tensor:
     """Fixed positions of the class token, at zero, and of patches: ``[1, 1 + L, width]``.
 
-    A quarter of the features each is the sine and the cosine of the column, then of the row.
+    A quarter of the features each is the sine and the cosine of the column, then of the row. As FB,
+    computed in float64, which timm's are not.
     """
-    from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
-
-    # timm has the row first, FB the column.
-    patches = build_sincos2d_pos_embed([rows, columns], width, interleave_sin_cos=True)
-    patches = patches.roll(width // 2, dims=1)
-    return torch.cat([patches.new_zeros(1, width), patches])[None]
+    frequencies = 10000.0 ** -torch.linspace(0, 1, width // 4 + 1, dtype=torch.float64)[:-1]
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    angles = (at.reshape(-1, 1) * frequencies for at in (column, row))
+    patches = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
+    return torch.cat([patches.new_zeros(1, width), patches])[None].to(torch.float32)
 
 
 def initialise(module: nn.Module) -> None:

@@ -20,7 +20,6 @@ from fastload.recipe import Recipe
 from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods.common import (
-    RADIOMETRY,
     cosine,
     expect,
     follow,
@@ -29,6 +28,7 @@ from ssl4eo_train.methods.common import (
     warmup_cosine,
 )
 from ssl4eo_train.methods.method import Learner, Progress, Published, Samples, Settings
+from ssl4eo_train.methods.pixels import expect_pixels, recipe_of
 from ssl4eo_train.methods.vit import is_transformer
 
 PUBLISHED = Published(arch="vit_small_patch16_224", image_size=224, batch=256, epochs=100)
@@ -50,18 +50,21 @@ class Options:
     width: int = 256
     """Of the embeddings."""
     warmup: float = 10.0
-    """Epochs over which the learning rate rises. FB: 40 of 300."""
+    """Epochs over which the learning rate rises; FB has 40, of 300."""
     weight_decay: float = 0.1
     """On all parameters, biases and norms included."""
     frozen_patches: bool = True
     """Leave a transformer's patch projection as it was drawn."""
     published_patch_bound: bool = False
     """Draw that projection as if there were 3 bands, however many there are, as published."""
+    pixels: str = "float"
+    """``float``, or as published ``uint8_wrap``, or ``uint8``; see `pixels.recipe_of`."""
 
     def __post_init__(self) -> None:
         m, t = self.momentum, self.temperature
         expect(0 <= m < 1, "momentum", m, "a number in [0, 1)")
         expect(t > 0, "temperature", t, "a number above 0")
+        expect_pixels(self.pixels)
 
 
 DEFAULTS = Options()
@@ -74,7 +77,8 @@ def recipe(
 
     Args:
         image_size: side of a view in pixels.
-        arch, options: make no difference.
+        arch: makes no difference.
+        options: see `Options.pixels`.
     """
     first = View(
         size=image_size,
@@ -90,7 +94,7 @@ def recipe(
         hflip=0.5,
     )
     # FB also solarizes one in five second views; SSL4EO-S12 does not.
-    return Recipe((first, dataclasses.replace(first, blur=0.1)), RADIOMETRY)
+    return recipe_of((first, dataclasses.replace(first, blur=0.1)), options.pixels)
 
 
 class MoCoV3(Learner):
@@ -219,8 +223,11 @@ def build(settings: Settings) -> MoCoV3:
     options: Options = settings.options
     is_vit = is_transformer(settings.arch, settings.image_size)
     # timm knows FB's initialisation of everything but what `fix` sets.
-    more = {"weight_init": "moco"} if is_vit else {}
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size, **more)
+    more: dict[str, Any] = {"weight_init": "moco"} if is_vit else {}
+    # FB and SSL4EO-S12 make a ResNet with zero_init_residual, and neither replaces conv1.
+    own = {"redrawn_conv1": False, "zero_last": True}
+    size = settings.image_size
+    backbone: Any = backbones.build(settings.arch, settings.bands, size, **own, **more)
     if is_vit:
         fix(backbone, options)
     backbone.set_grad_checkpointing(settings.checkpointing)

@@ -21,7 +21,7 @@ from fastload_kernels import View
 from ssl4eo_train import backbones, distributed
 from ssl4eo_train.methods.common import RADIOMETRY, expect, follow, set_rate, spread
 from ssl4eo_train.methods.method import Progress, Published, Samples, Settings
-from ssl4eo_train.methods.moco_v2 import WIDTH, MoCo, contrast, projector
+from ssl4eo_train.methods.moco_v2 import WIDTH, MoCo, contrast, projector, separate
 
 PUBLISHED = Published(arch="resnet18", image_size=224, batch=256, epochs=200)
 SPACES = {"moco": 1, "moco_tp": 1, "seco": 3}
@@ -30,7 +30,7 @@ SPACES = {"moco": 1, "moco_tp": 1, "seco": 3}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What may be set; the defaults are the published values, but for the two flags."""
+    """What may be set; the defaults are the published values, but for the flags."""
 
     data_mode: str = "seco"
     """What is contrasted. ``seco``: see above. Its baselines, each in one space: ``moco``, two
@@ -49,6 +49,14 @@ class Options:
     local_negatives: bool = False
     """Take as in-batch negatives the keys of this process only, as SeCo, whose loss then depends on
     the number of processes. By default they are those of the whole step, as in its queues."""
+    splits: int = 0
+    """As of `moco_v2`. SeCo trains on one GPU, as one part, where nothing else is asked for."""
+    published_colours: bool = False
+    """Change colours as SeCo, for red, green and blue alone: saturation and hue jitter too, in a
+    random order, grey is the luma, contrast is about its mean, and pixels are whole levels of 255,
+    truncated and clipped after each operation. In the mode ``seco`` the crop then comes last, so
+    that blur is in pixels of the source. By default there are brightness and contrast, which is
+    about each band's mean, grey is the mean of the bands, and nothing is clipped in between."""
 
     def __post_init__(self) -> None:
         mode, t = self.data_mode, self.temperature
@@ -67,16 +75,14 @@ def recipe(
     Args:
         image_size: side of a view in pixels.
         arch: makes no difference.
-        options: see `Options.data_mode` and `Options.with_replacement`.
+        options: see `Options.data_mode`, `with_replacement` and `published_colours` there.
     """
 
     crop = View(size=image_size, scale=(0.2, 1.0))
     augmented = replace(
         crop,
-        # SeCo also jitters saturation and hue, by 0.4 and 0.1, which bands other than red, green
-        # and blue do not have, and in a random order. Its contrast is about the grey mean of the
-        # image, here about each band's mean over the view. In the mode `seco` it crops last; here
-        # the crop comes first, as in its other two modes.
+        # SeCo also jitters saturation and hue, which bands other than red, green and blue do not
+        # have, see `Options.published_colours`.
         jitter=0.8,
         brightness=0.4,
         contrast=0.4,
@@ -85,12 +91,24 @@ def recipe(
         sigma=(0.1, 2.0),
         hflip=0.5,
     )
+    if options.published_colours:
+        crop = replace(crop, steps="uint8", colours="rgb")
+        # SeCo's blur is Pillow's, of three box filters, and its crop antialiases where it shrinks.
+        augmented = replace(
+            augmented,
+            steps="uint8",
+            colours="rgb",
+            saturation=0.4,
+            hue=0.1,
+            crop_last=options.data_mode == "seco",
+        )
     other: Literal["independent", "distinct"] = "distinct"
     if options.with_replacement:
         other = "independent"
     views = {
         # SeCo counts each date of a location as a sample; here a sample is a location, and the
-        # date is drawn.
+        # date is drawn. With `--epoch-of dates` an epoch has as many steps as SeCo's, though a date
+        # may come more than once in it, or not at all.
         "moco": (replace(augmented, timestamp="same"),) * 2,
         "moco_tp": (replace(augmented, timestamp=other),) * 2,
         # Of the dates t0, t1, t2: the query t0, and the keys A(t1), t2 and A(t0).
@@ -139,6 +157,7 @@ class SeCo(MoCo):
         options: see `Options`.
         width: D.
         seed: of the queues' first content and of the shuffles.
+        parts: of this process, whose batch norms are apart.
 
     Raises:
         SetupError: as `MoCo`.
@@ -153,6 +172,7 @@ class SeCo(MoCo):
         options: Options = DEFAULTS,
         width: int = WIDTH,
         seed: int = 0,
+        parts: int = 1,
     ) -> None:
         super().__init__(
             encoder,
@@ -161,6 +181,7 @@ class SeCo(MoCo):
             temperature=options.temperature,
             momentum=options.momentum,
             seed=seed,
+            parts=parts,
         )
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(spaces, width, options.queue, generator=generator)
@@ -198,9 +219,9 @@ class SeCo(MoCo):
     def _keys(self, images: Tensor, number: int) -> Tensor:
         """Keys ``[S, G, D]`` of the whole step, in its order, from one view of this process."""
         draw = self.steps * len(self.queue) + number  # Each view is shuffled anew, as SeCo.
-        shuffled = distributed.shuffle(images, self.seed, draw)
+        shuffled = distributed.shuffle(images, self.seed, draw, self.parts)
         rows = self.key(shuffled).transpose(0, 1)  # [N, S, D]
-        return distributed.unshuffle(rows, self.seed, draw).transpose(0, 1)
+        return distributed.unshuffle(rows, self.seed, draw, self.parts).transpose(0, 1)
 
     def _negatives(self, queue: Tensor, keys: list[Tensor], space: int) -> Tensor:
         """The queue ``[D, K]``, and in spaces past the first the other keys beside it.
@@ -237,14 +258,19 @@ class SeCo(MoCo):
 
 def build(settings: Settings) -> SeCo:
     """See `Method.build`."""
-    backbone: Any = backbones.build(settings.arch, settings.bands, settings.image_size)
+    # SeCo leaves conv1 as torchvision draws it.
+    backbone: Any = backbones.build(
+        settings.arch, settings.bands, settings.image_size, redrawn_conv1=False
+    )
     backbone.set_grad_checkpointing(settings.checkpointing)
     options: Options = settings.options
     spaces = SPACES[options.data_mode]
+    encoder = Encoder(backbone, backbones.width(backbone), spaces)
     return SeCo(
-        Encoder(backbone, backbones.width(backbone), spaces),
+        encoder,
         spaces=spaces,
         batch=settings.pass_batch,
         options=options,
         seed=settings.seed,
+        parts=separate(encoder, options.splits, settings),
     )

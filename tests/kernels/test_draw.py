@@ -1,5 +1,7 @@
 """Drawn parameters: a pure function of (seed, epoch, sample, view), with the promised laws."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,24 @@ def test_probabilities():
     ):
         assert (never[name] == value).all()
     assert np.isnan(never["solarize"]).all()
+
+
+def test_colours_of_red_green_and_blue():
+    rgb = dataclasses.replace(ALL, steps="uint8", colours="rgb", saturation=0.4, hue=0.1)
+    p, plain = drawn(rgb)[:, 0], drawn(ALL)[:, 0]
+    for name in set(VIEW_PARAMS.names) - {"saturation", "hue", "order"}:
+        np.testing.assert_array_equal(p[name], plain[name])
+    assert (plain["saturation"] == 1).all()
+    assert not plain["hue"].any()
+    assert not plain["order"].any()
+    jitter = p["brightness"] != 1
+    assert (jitter == (p["saturation"] != 1)).all()
+    assert (jitter == (p["hue"] != 0)).all()
+    assert 0.6 <= p["saturation"].min() < 0.61 < 1.39 < p["saturation"].max() <= 1.4
+    assert -0.1 <= p["hue"].min() < -0.099 < 0.099 < p["hue"].max() <= 0.1
+    assert abs(np.bincount(p["order"], minlength=24) / N - 1 / 24).max() < 0.015
+    changed = [p[name][jitter] for name in ("brightness", "contrast", "saturation", "hue", "order")]
+    assert abs(np.corrcoef(changed) - np.eye(5)).max() < 0.06
 
 
 def test_d4_draws_all_eight_symmetries_evenly():

@@ -63,7 +63,7 @@ BOXES = {
 
 def record(box, **fields):
     p = np.zeros((), VIEW_PARAMS)
-    p["brightness"] = p["contrast"] = 1
+    p["brightness"] = p["contrast"] = p["saturation"] = 1
     p["solarize"] = np.nan
     p["top"], p["left"], p["height"], p["width"] = box
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""Two real processes joined by gloo."""
+"""Real processes joined by gloo."""
 
 import socket
 import tempfile
@@ -14,7 +14,12 @@ from ssl4eo_train import distributed
 
 
 def run_two(work: Callable[..., dict[str, Any]], *args: Any) -> list[dict[str, Any]]:
-    """Call ``work(*args)`` in two processes that know each other; what each returns, by rank.
+    """`run` in two processes."""
+    return run(2, work, *args)
+
+
+def run(count: int, work: Callable[..., dict[str, Any]], *args: Any) -> list[dict[str, Any]]:
+    """Call ``work(*args)`` in processes that know each other; what each returns, by rank.
 
     `work` must be at the top of a module, and return tensors and plain values.
     """
@@ -23,16 +28,22 @@ def run_two(work: Callable[..., dict[str, Any]], *args: Any) -> list[dict[str, A
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(
-            _process, args=(port, folder, work, args), nprocs=2, start_method="spawn"
+            _process, args=(count, port, folder, work, args), nprocs=count, start_method="spawn"
         )
-        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+        kept = [Path(folder) / f"{rank}.pt" for rank in range(count)]
+        return [torch.load(path, weights_only=True) for path in kept]
 
 
 def _process(
-    rank: int, port: int, folder: str, work: Callable[..., dict[str, Any]], args: tuple[Any, ...]
+    rank: int,
+    count: int,
+    port: int,
+    folder: str,
+    work: Callable[..., dict[str, Any]],
+    args: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=count)
     torch.save(work(*args), Path(folder) / f"{rank}.pt")
     distributed.wait()
     distributed.stop()

@@ -72,7 +72,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be read as a checkpoint"):
         checkpoint.load(tmp_path)
     torch.save({"format": 99}, tmp_path / checkpoint.NAME)
-    with pytest.raises(SetupError, match="not a checkpoint of format 1"):
+    with pytest.raises(SetupError, match="not a checkpoint of format 1 to 2"):
         checkpoint.load(tmp_path)
 
 

@@ -1,8 +1,10 @@
 """The settings of published runs, each tried for two tiny steps, and files that are wrong."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import timm
 
 from fastload.synth import synth
 from ssl4eo_train import presets
@@ -22,7 +24,7 @@ NAMES = sorted(path.stem for path in presets.FOLDER.glob("*.yaml"))
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
-    return synth(root, 9, modalities=["S2L1C", "S2RGB", "S1GRD"], size=48)
+    return synth(root, 9, modalities=["S2L1C", "S2L2A", "S2RGB", "S1GRD"], size=48)
 
 
 def resolved(*words: str) -> Config:
@@ -33,6 +35,22 @@ def test_every_method_has_one() -> None:
     assert {resolved("--config", name, "--data", "x").method for name in NAMES} == set(METHODS)
 
 
+SMALL = {
+    "moco_v2": ["queue=8", "splits=2"],
+    "moco_v3": ["hidden=32", "width=16"],
+    "seco": ["queue=8"],
+    "dino": ["outputs=64", "hidden=32", "local_views=2"],
+    "mae": ["decoder_width=32", "decoder_depth=1"],
+    "data2vec": ["target_blocks=2"],
+}
+LEFT = {
+    # Of a transformer alone.
+    "dino_resnet50": {"drop_path", "published_positions"},
+}
+"""Options that a configuration does not set."""
+BY_VIEWS = {"solarize_dark"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_published_run_starts(scenes: Path, tmp_path: Path, name: str) -> None:
     config = resolved("--config", name, "--data", "x")
@@ -40,13 +58,30 @@ def test_published_run_starts(scenes: Path, tmp_path: Path, name: str) -> None:
     arch = "test_vit" if "vit" in config.arch else "test_resnet"
     tiny = ["--arch", arch, "--image-size", "32", "--batch-size", "4", "--steps", "2"]
     where = ["--data", str(scenes), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    small = {"moco_v2": ["queue=8"], "seco": ["queue=8"], "dino": ["outputs=64", "local_views=2"]}
-    options = small.get(config.method, [])
-    assert main(["--config", name, *tiny, *where, *(["--set", *options] if options else [])]) == 0
+    assert main(["--config", name, *tiny, *where, "--set", *SMALL[config.method]]) == 0
     assert [row["step"] for row in read(tmp_path / "run" / NAME)] == [1, 2]
 
 
-@pytest.mark.parametrize("fusion", ["early", "views"])
+@pytest.mark.parametrize("name", NAMES)
+def test_all_settings_of_a_run_are_in_its_file(name: str) -> None:
+    """So that no default that changes can change a published run."""
+    content = presets.load(name)
+    config = resolved("--config", name, "--data", "x")
+    wanted = {"method", "arch", "modality", "image_size", "batch", "epochs", "precision", "lr"}
+    assert wanted <= set(content)
+    options = {field.name for field in dataclasses.fields(METHODS[config.method].Options)}
+    assert options - set(config.options) - LEFT.get(name, set()) <= BY_VIEWS
+    assert timm.is_model(config.arch)
+
+
+def test_parts_are_as_large_as_what_a_gpu_held() -> None:
+    """Batch norm over 64 samples, whether 4 processes have one part each, or one has four."""
+    config = resolved("--config", "moco_v2_resnet50", "--data", "x")
+    assert config.options["splits"] == 4
+    assert config.batch_size // config.options["splits"] == 64
+
+
+@pytest.mark.parametrize("fusion", ["early", "drop", "views"])
 @pytest.mark.parametrize("seasons", ["distinct", "all"])
 def test_radar_and_optical_bands_together(
     scenes: Path, tmp_path: Path, fusion: str, seasons: str

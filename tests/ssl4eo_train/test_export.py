@@ -243,6 +243,8 @@ def test_what_cannot_be_exported_is_refused(
     torch.save(backbones.build("resnet18", 13, 32).state_dict(), plain)
     with pytest.raises(SetupError, match="is not a checkpoint of a run"):
         export.export(plain, to)
+    with pytest.raises(SetupError, match="--to: cannot write"):
+        export.export_folder(tmp_path, plain / "hub")
     assert export.main([str(tmp_path / "nowhere"), "--to", str(to)]) == 2
     assert "nowhere cannot be read as weights" in capsys.readouterr().err
     assert not to.exists()

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +34,39 @@ def names_in(store: Store, file: str, split: str) -> list[list[str]]:
     return rows
 
 
+def has_list(store: Store, files: Sequence[str], split: str) -> bool:
+    """Whether the first file there is of `files` has a list of a split.
+
+    Args:
+        store: holds them.
+        files: names, ``{split}`` standing for the split; a JSON file has several lists.
+        split: whose list is looked for.
+
+    Raises:
+        DataError: where it is a JSON file that cannot be read.
+    """
+    there = set(store.filenames("", 1000))
+    found = next((name for file in files if (name := file.format(split=split)) in there), None)
+    if found is None or not found.endswith(".json"):
+        return found is not None
+    lists = _json(store.content(found).decode("utf-8-sig", "replace"), store.path(found))
+    return isinstance(lists, dict) and split in lists
+
+
 def _of_lines(text: str) -> list[list[str]]:
     rows = ([cell.strip() for cell in row] for row in csv.reader(text.splitlines()))
     return [row for row in rows if row and row[0]]
 
 
-def _of_json(text: str, path: str, split: str) -> list[list[str]]:
+def _json(text: str, path: str) -> Any:
     try:
-        found = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise DataError(path, "", -1, f"is no JSON ({error})") from error
+
+
+def _of_json(text: str, path: str, split: str) -> list[list[str]]:
+    found = _json(text, path)
     if not isinstance(found, dict) or not isinstance(found.get(split), list):
         there = list(found) if isinstance(found, dict) else type(found).__name__
         raise DataError(path, "", -1, f"expected a list of names under {split!r}, got {there}")

@@ -226,18 +226,19 @@ class DeviceState:
     ) -> None:
         """As `render`, of samples that share a radiometry."""
         launch, B = self.plans[name], len(planes)
+        work = self.queue.empty((max(1, launch.work_bytes(B)),), torch.uint8)
         packed = pack(
             launch, outs, planes, scaling,
             nodata=self.dataset.modalities[name].fill_value,
             params=self._shown(name, params) if isinstance(params, np.ndarray) else None,
             keep=keep if isinstance(keep, np.ndarray) else None,
-            masks=masks,
+            masks=masks, work=work,
         )  # fmt: skip
         data = self.queue.upload(packed.data)
         means = self.queue.empty((max(1, launch.mean_bytes(B)),), torch.uint8)
         counts: torch.Tensor | None = None
         if self.counts is not None:
-            shape = (B * len(launch.jobs), len(COUNTED))
+            shape = (B * len(launch.bounds), len(COUNTED))
             counts = torch.zeros(shape, dtype=torch.int32, device=data.device)
         render(
             self.queue.runner, launch, packed, data, means=means,

@@ -9,9 +9,10 @@ struct Rule {
   double scale_low, scale_span, ratio_low, ratio_span;  // of LOG, the ratio's logarithm
   double hflip, vflip, d4, jitter, brightness, contrast;
   double gray, blur, sigma_low, sigma_span, solarize, solarize_threshold, drop;
+  double saturation, hue;
   i64 policy, timestamp, crop;
   i64 height, width;  // of the box; LOG and UNIFORM fall back to it
-  i64 solarize_dark, fewest, most;
+  i64 solarize_dark, fewest, most, rgb;
 };
 
 enum Policy { INDEPENDENT, SAME, DISTINCT, AS_FIRST, FIXED };
@@ -20,8 +21,8 @@ enum Crop { PLAIN, CENTER, LOG, UNIFORM };
 // Which random word decides what, as in `kernels/fastload_kernels/view.py`.
 enum Slot {
   TIMESTAMP, HFLIP, VFLIP, D4, D4_ELEMENT, JITTER, BRIGHTNESS, CONTRAST,
-  GRAY, BLUR, SIGMA, SOLARIZE, DROP, DROP_COUNT,
-  CROP = 16, ATTEMPTS = 10, WORDS_PER_ATTEMPT = 8, BANDS = CROP + ATTEMPTS * WORDS_PER_ATTEMPT
+  GRAY, BLUR, SIGMA, SOLARIZE, DROP, DROP_COUNT, SATURATION, HUE,
+  ORDER = 21, CROP = 16, ATTEMPTS = 10, WORDS_PER_ATTEMPT = 8, BANDS = CROP + ATTEMPTS * WORDS_PER_ATTEMPT
 };
 constexpr u32 SHARED_VIEW = 0xFFFFFFFF;
 
@@ -107,6 +108,9 @@ extern "C" __global__ void draw(const Rule* rules, const i64* ids, const int* da
   const bool jitter = own.uniform(JITTER) < rule.jitter;
   p.brightness = jitter ? jittered(own, BRIGHTNESS, rule.brightness) : 1;
   p.contrast = jitter ? jittered(own, CONTRAST, rule.contrast) : 1;
+  p.saturation = jitter ? jittered(own, SATURATION, rule.saturation) : 1;
+  p.hue = jitter ? (float)(rule.hue * (2 * own.uniform(HUE) - 1)) : 0;
+  p.order = rule.rgb ? (u8)own.choice(ORDER, 24) : 0;
   p.gray = own.uniform(GRAY) < rule.gray;
   const double sigma = rule.sigma_low + rule.sigma_span * own.uniform(SIGMA);
   p.sigma = own.uniform(BLUR) < rule.blur ? (float)sigma : 0;

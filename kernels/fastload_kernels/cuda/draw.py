@@ -13,10 +13,11 @@ _REAL = (
     *("scale_low", "scale_span", "ratio_low", "ratio_span"),
     *("hflip", "vflip", "d4", "jitter", "brightness", "contrast"),
     *("gray", "blur", "sigma_low", "sigma_span", "solarize", "solarize_threshold", "drop"),
+    *("saturation", "hue"),
 )
 _WHOLE = (
     *("policy", "timestamp", "crop", "height", "width"),
-    *("solarize_dark", "fewest", "most"),
+    *("solarize_dark", "fewest", "most", "rgb"),
 )
 RULE = np.dtype([(name, "<f8") for name in _REAL] + [(name, "<i8") for name in _WHOLE])
 """A `View` as the numbers that `draw.cu` needs."""
@@ -45,6 +46,8 @@ def rules(views: Sequence[View], height: int, width: int, timestamps: int) -> ND
             rule[name] = getattr(view, name)
         for name in ("solarize", "solarize_threshold", "solarize_dark", "drop"):
             rule[name] = getattr(view, name)
+        rule["saturation"], rule["hue"] = view.saturation, view.hue
+        rule["rgb"] = view.colours == "rgb"
         rule["sigma_low"], rule["sigma_span"] = view.sigma[0], view.sigma[1] - view.sigma[0]
         rule["fewest"], rule["most"] = view.drop_bands
         rule["policy"], rule["timestamp"] = _timestamp(view, distinct)

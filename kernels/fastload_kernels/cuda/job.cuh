@@ -6,6 +6,7 @@
 // One view of the launch: the record `JOB` of `kernels/fastload_kernels/cuda/planning.py`.
 struct Job {
   u64 out;                          // [N, C, h, w] or [N, T, C, h, w]; bands last if so compiled
+  u64 work;                         // floats between `view.cu` and `colour.cu`, where both are used
   i64 up_y, down_y, up_x, down_x;   // of the grid: `GridAxis` of fastload_kernels/grid.py
   int column;                       // in params [N, V]
   int height, width, most_taps;     // of the output; along an axis, 1 for nearest
@@ -15,6 +16,8 @@ struct Job {
   int span;                         // most source rows that four output rows need
   int labels;                       // whether only the geometry of the parameters is obeyed
   int drawn_height, drawn_width;    // of the image that boxes are drawn on; 0 where it is this one
+  int steps;                        // `Steps` in levels.cuh
+  int red, green, blue;             // which bands; -1 for colours of any bands
 };
 
 // Radiometry of one band: the record `BAND` of `kernels/fastload_kernels/cuda/view.py`.
@@ -88,7 +91,8 @@ __device__ inline Params obeyed(const Params* params, const Job& job, const Sour
     map_axis(p.left, p.width, job.drawn_width, source.W, job.up_x, job.down_x);
   }
   if (job.labels) {
-    p.brightness = p.contrast = 1;
+    p.brightness = p.contrast = p.saturation = 1;
+    p.hue = 0;
     p.sigma = 0;
     p.solarize = NAN_FLOAT;
     p.gray = 0;

@@ -6,6 +6,7 @@
 // pixel by pixel instead. Define: SOURCE, the pixels' type.
 
 #include "job.cuh"
+#include "sums.cuh"
 #include "taps.cuh"
 
 // What source pixel i adds to the sum over all outputs.
@@ -67,17 +68,6 @@ __device__ double finite_sum(const SOURCE* __restrict__ at, const Axis& down, co
     count += 1;
   }
   return total;
-}
-
-// Adds up over the block; `sums` has one place a thread. All threads get the sum.
-__device__ double block_sum(double* sums, double own) {
-  sums[threadIdx.x] = own;
-  for (u32 n = blockDim.x; n > 1; n = (n + 1) / 2) {
-    __syncthreads();
-    if (threadIdx.x < n / 2) sums[threadIdx.x] += sums[threadIdx.x + (n + 1) / 2];
-  }
-  __syncthreads();
-  return sums[0];
 }
 
 // means[n, timestamp, c]; `parts` blocks share the bands of a view. keep may be null.

@@ -4,7 +4,7 @@
 
 struct Params {
   int timestamp, top, left, height, width;
-  float brightness, contrast, sigma, solarize;
-  u8 solarize_dark, gray, transpose, flip_y, flip_x;
+  float brightness, contrast, sigma, solarize, saturation, hue;
+  u8 order, solarize_dark, gray, transpose, flip_y, flip_x;
 };
-static_assert(sizeof(Params) == 44, "VIEW_PARAMS");
+static_assert(sizeof(Params) == 52, "VIEW_PARAMS");

@@ -1,24 +1,25 @@
 """Planning a launch of the view operation: what holds for every batch of a recipe and a source."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastload_kernels.cuda.shared_memory import SMALLEST, SharedMemory
+from fastload_kernels.cuda.steps import RGB, StepPlan, pixels_of, set_steps, work_bytes
 from fastload_kernels.cuda.tiles import BLOCK, Bounds, Tile, choose
 from fastload_kernels.grid import Grid
 from fastload_kernels.view import View, geometry
 
 JOB = np.dtype(
-    [("out", "<u8")]
+    [("out", "<u8"), ("work", "<u8")]
     + [(name, "<i8") for name in ("up_y", "down_y", "up_x", "down_x")]
     + [(name, "<i4") for name in ("column", "height", "width", "most_taps")]
     + [(name, "<i4") for name in ("timestamps", "first_timestamp", "rows", "columns")]
     + [(name, "<i4") for name in ("strips", "tiles", "first_block", "span", "labels")]
-    + [(name, "<i4") for name in ("drawn_height", "drawn_width")],
+    + [(name, "<i4") for name in ("drawn_height", "drawn_width", "steps", *RGB)],
     align=True,
 )
 """One view of a launch; the struct `Job` in job.cuh."""
@@ -38,11 +39,11 @@ class LaunchPlan:
     shape: tuple[int, int, int, int]
     """T, C, H, W of the source."""
     jobs: NDArray[np.void]
-    """``[V]`` records of `JOB`, without addresses."""
+    """Records of `JOB`, without addresses, of the views whose operations are fused."""
     blocks: int
     """Of a sample."""
     mask_jobs: NDArray[np.void]
-    """As `jobs`, for masks, whose tiles are runs of pixels."""
+    """Of all V views, for masks, whose tiles are runs of pixels."""
     mask_blocks: int
     """Of a sample."""
     timestamps: int
@@ -54,11 +55,22 @@ class LaunchPlan:
     channels_last: bool
     grid: Grid | None = None
     """Of the source, where views are drawn on another."""
+    steps: tuple[StepPlan, ...] = ()
+    """Of the other views."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether it is for labels."""
+        return not self.steps and bool(self.jobs["labels"].all())
+
+    def work_bytes(self, samples: int) -> int:
+        """Scratch that `pack` wants for views whose operations are not fused; 0 for none."""
+        return work_bytes(self.steps, samples, self.shape[1])
 
     def mean_bytes(self, samples: int) -> int:
         """Scratch that `render` wants for the band means; 0 where no view draws a contrast."""
         C = self.shape[1]
-        contrast = any(bounds.contrast for bounds in self.bounds)
+        contrast = any(self.bounds[v].contrast for v in self.jobs["column"].tolist())
         return 4 * samples * self.timestamps * C if contrast else 0
 
     @property
@@ -103,20 +115,31 @@ def plan_views(
     T, C, H, W = shape
     item = 4 if output == "float32" else 2
     _check_planes(views, (H, W), source, C * item if channels_last else item)
-    seen = [geometry(view) if labels else view for view in views]
+    seen = [geometry(view, "nearest") if labels else view for view in views]
     bounds = tuple(Bounds.of(view, H, W, grid) for view in seen)
-    tiles = [choose(bound, C * item if channels_last else 0, memory) for bound in bounds]
-    jobs, blocks = _jobs(bounds, tiles, T)
-    jobs["labels"] = labels
-    _set_grid(jobs, grid)
-    timestamps, shared = (
-        int(jobs["timestamps"].sum()),
-        max((tile.shared for tile in tiles), default=0),
-    )
-    masks = _mask_jobs(jobs)
+    # Where operations are not fused, `view.cu` is for the geometry alone.
+    chosen = [v for v, view in enumerate(seen) if view.steps == "fused"]
+    placed = [
+        bounds[v] if v in chosen else Bounds.of(geometry(view), H, W, grid)
+        for v, view in enumerate(seen)
+    ]
+    staged = [v in chosen or view.crop_last for v, view in enumerate(seen)]
+    tiles = [
+        choose(bound, C * item if channels_last and stages else 0, memory)
+        for bound, stages in zip(placed, staged, strict=True)
+    ]
+    every = _jobs(placed, tiles, T)
+    every["labels"] = [labels or v not in chosen for v in range(len(seen))]
+    set_steps(every, seen)
+    _set_grid(every, grid)
+    jobs, blocks, timestamps = _part(every, chosen)
+    shared = max((tiles[v].shared for v in chosen), default=0)
+    masks = _mask_jobs(every)
+    steps = tuple(_steps(every, seen, bounds, tiles, (H, W)))
     plan = LaunchPlan(
-        bounds, shape, jobs, blocks, *masks, timestamps, shared, source, output, channels_last, grid
-    )
+        bounds, shape, jobs, blocks, *masks, timestamps, shared, source, output, channels_last,
+        grid, steps,
+    )  # fmt: skip
     if plan.mean_bytes(1) and plan.measure_shared > memory.dynamic:
         raise ValueError(
             f"source of {H} x {W}: its band means, for contrast, take {plan.measure_shared} bytes "
@@ -137,10 +160,33 @@ def _check_planes(
             raise ValueError(f"{name}: a plane has {size} bytes, at most {_PLANE} are possible")
 
 
-def _jobs(
-    bounds: Sequence[Bounds], tiles: Sequence[Tile], timestamps: int
-) -> tuple[NDArray[np.void], int]:
-    """A record for each view, and how many blocks they have together."""
+def _steps(
+    every: NDArray[np.void],
+    views: Sequence[View],
+    bounds: Sequence[Bounds],
+    tiles: Sequence[Tile],
+    source: tuple[int, int],
+) -> Iterator[StepPlan]:
+    """Plans of the views whose operations are not fused."""
+    for last in (False, True):
+        some = [v for v, x in enumerate(views) if x.steps != "fused" and x.crop_last == last]
+        if some:
+            jobs, blocks, images = _part(every, some)
+            shared = max(tiles[v].shared for v in some)
+            radius = max(bounds[v].radius for v in some)
+            pixels = tuple(pixels_of(views[v], source) for v in some)
+            yield StepPlan(last, jobs, blocks, images, shared, radius, pixels)
+
+
+def _part(every: NDArray[np.void], chosen: list[int]) -> tuple[NDArray[np.void], int, int]:
+    """Some of the jobs, for a launch of their own, with how many blocks and images they have."""
+    jobs = every[chosen]
+    jobs["first_timestamp"] = np.cumsum(jobs["timestamps"]) - jobs["timestamps"]
+    return jobs, _number_blocks(jobs), int(jobs["timestamps"].sum())
+
+
+def _jobs(bounds: Sequence[Bounds], tiles: Sequence[Tile], timestamps: int) -> NDArray[np.void]:
+    """A record for each view."""
     jobs = np.zeros(len(tiles), JOB)
     for v, (job, bound, tile) in enumerate(zip(jobs, bounds, tiles, strict=True)):
         h, w = bound.view.shape
@@ -149,8 +195,7 @@ def _jobs(
         job["timestamps"] = timestamps if bound.view.timestamp == "all" else 1
         job["rows"], job["columns"], job["span"] = tile.rows, tile.columns, tile.span
         job["strips"], job["tiles"] = math.ceil(h / tile.rows), math.ceil(w / tile.columns)
-    jobs["first_timestamp"] = np.cumsum(jobs["timestamps"]) - jobs["timestamps"]
-    return jobs, _number_blocks(jobs)
+    return jobs
 
 
 def _set_grid(jobs: NDArray[np.void], grid: Grid | None) -> None:

@@ -1,10 +1,8 @@
 // The last step: finished pixels into the output's memory.
 
+#include "convert.cuh"
+#include "levels.cuh"
 #include "tile.cuh"
-
-__device__ inline void convert(float value, float& out) { out = value; }
-__device__ inline void convert(float value, Half& out) { out.bits = float_to_half(value); }
-__device__ inline void convert(float value, Bfloat& out) { out.bits = float_to_bfloat(value); }
 
 // Where the pixels of a tile go: the output itself or, bands last, the tile in shared memory as it
 // will lie in the output. A pixel's place is the sum of its steps.
@@ -48,6 +46,7 @@ struct Finish {
   bool transpose, dark;
   float threshold, gain, bias;
   int band, last;
+  Levels levels;  // with STEPPED
 
   // Whether the one band is dropped. A gray view's bands are all needed for their mean.
   __device__ bool dropped() const { return last == band + 1 && keep && !keep[band]; }
@@ -60,6 +59,8 @@ struct Finish {
     Quad<OUTPUT> pixels;
     for (int j = 0; j < 4; ++j) {
       float v = fmaf(values.v[j], gain, bias);
+      if (STEPPED) v = (float)levels.settled(v);
+      if (STEPPED == 2) v = (float)(v / levels.top);
       if (threshold == threshold && (dark ? v < threshold : v >= threshold)) v = 1 - v;
       convert(v, pixels.v[j]);
     }

@@ -10,7 +10,8 @@
 // 4. Brightness and contrast as one multiply-add, solarize, store.
 //
 // Defines: SOURCE and OUTPUT, the pixels' types; CHANNELS_LAST, 0 or 1; COUNT, 0 or 1, whether bad
-// pixels are counted, which changes no view.
+// pixels are counted, which changes no view; STEPPED, 0, or where colours are done by `colour.cu`, and
+// here only geometry: 1 from the source to a job's `work`, as levels, 2 from there to the output.
 
 #include "store.cuh"
 
@@ -27,6 +28,12 @@ struct Tally {
   }
 };
 
+// What is resampled.
+__device__ inline float pixel(float raw, const Band& band, const Levels& levels) {
+  if (STEPPED == 0) return scaled(raw, band);
+  return STEPPED == 1 ? (float)levels.started(raw, band) : raw;
+}
+
 // Adds to four sums what a value weighs in each.
 __device__ inline void accumulate(Four& total, const Four& weight, float value) {
   for (int j = 0; j < 4; ++j) {
@@ -37,7 +44,7 @@ __device__ inline void accumulate(Four& total, const Four& weight, float value) 
 // Step 1 for one band, added to what is in `mid` or replacing it. The rows' offsets are 32-bit and
 // in bytes, so that each tap's address is one sum.
 __device__ void sum_rows(const Tile& tile, const SOURCE* __restrict__ band_at, const Band band,
-                         bool add, Tally& tally) {
+                         bool add, const Levels& levels, Tally& tally) {
   const int pitch = tile.pitch;
   const Divider columns(tile.places);
   for (int i = threadIdx.x; i < tile.groups * tile.places; i += blockDim.x) {
@@ -55,7 +62,7 @@ __device__ void sum_rows(const Tile& tile, const SOURCE* __restrict__ band_at, c
 #pragma unroll 4
     for (int k = 0; k < count; ++k) {
       const float raw = load(*(const SOURCE*)(column + rows[k]));
-      accumulate(total, weights[k], scaled(raw, band));
+      accumulate(total, weights[k], pixel(raw, band, levels));
       if (COUNT) tally.see(raw, band.nodata, near[k] * tile.column_near[x]);
     }
     for (int j = 0; j < 4; ++j) mid[j * pitch] = total.v[j];
@@ -142,7 +149,7 @@ __device__ void render(const Tile& tile, const SOURCE* crop, const Source& sourc
   }
   for (int c = finish.band; c < finish.last; ++c) {
     const SOURCE* const at = crop + c * source.H * source.W;
-    sum_rows(tile, at, bands[c], c > finish.band, tally);
+    sum_rows(tile, at, bands[c], c > finish.band, finish.levels, tally);
   }
   __syncthreads();
   if (tile.radius) {
@@ -194,15 +201,19 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   Tile tile(job, p, place.strip, place.tile, arena);
   tile.build((u32)W * sizeof(SOURCE), p.sigma, p.gray ? 1.0f / C : 1.0f);
   const int h = job.height, w = job.width, pixels = tile.down.size * tile.across.size;
-  OUTPUT* const out =
-      in_global((OUTPUT*)job.out) + (n * job.timestamps + place.timestamp) * C * h * w;
+  const i64 image = n * job.timestamps + place.timestamp;
+  OUTPUT* const out = in_global((OUTPUT*)(STEPPED == 1 ? job.work : job.out)) + image * C * h * w;
   OUTPUT* const staged = arena.take<OUTPUT>(CHANNELS_LAST ? pixels * (int)C : 0);
   const Canvas canvas = CHANNELS_LAST ? Canvas::staged(staged, tile, p.transpose, (int)C)
                                       : Canvas::whole(out, tile, p.transpose, h, w);
-  Finish finish = {canvas, tile, keep && !job.labels ? keep + record * C : nullptr,
-                   p.transpose != 0, p.solarize_dark != 0, p.solarize};
+  const bool drops = keep && (STEPPED == 2 || !job.labels);
+  Finish finish = {canvas, tile, drops ? keep + record * C : nullptr,
+                   p.transpose != 0, p.solarize_dark != 0, p.solarize, 1, 0, 0, 0,
+                   Levels(job.steps)};
   Tally tally = {};
-  const SOURCE* const crop = crop_of<SOURCE>(planes, p, source, n, place.timestamp);
+  const SOURCE* const crop =
+      STEPPED == 2 ? in_global((const SOURCE*)job.work) + image * C * H * W + p.top * W + p.left
+                   : crop_of<SOURCE>(planes, p, source, n, place.timestamp);
   const float* const own = means + (n * timestamps + job.first_timestamp + place.timestamp) * C;
   for (int c = 0; c < C; c = finish.last) {
     finish.band = c;

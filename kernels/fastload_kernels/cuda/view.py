@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload_kernels.cuda import steps
 from fastload_kernels.cuda.launch import Device, HasPointer, pointer
 from fastload_kernels.cuda.planning import OUTPUTS, SOURCES, LaunchPlan
 from fastload_kernels.cuda.tiles import BLOCK, Bounds
@@ -31,6 +32,8 @@ class Packed:
     data: NDArray[np.uint8]
     samples: int
     at: dict[str, int]
+    lines: int = 0
+    """Address in `work`, see there."""
 
 
 def pack(
@@ -43,6 +46,7 @@ def pack(
     params: NDArray[np.void] | None = None,
     keep: NDArray[np.uint8] | None = None,
     masks: Sequence[int | HasPointer] = (),
+    work: int | HasPointer = 0,
 ) -> Packed:
     """Put the tables of one launch into one array.
 
@@ -59,26 +63,35 @@ def pack(
         keep: uint8 ``[N, V, C]``, 0 for a dropped band, likewise.
         masks: for each view where its mask goes on the device, bool ``[N, h, w]`` or ``[N, T, h,
             w]``, see `fastload_kernels.reference.valid`; empty for none.
+        work: scratch of `LaunchPlan.work_bytes` on the device, aligned to 16 bytes.
 
     Raises:
         ValueError: where a shape does not fit, or a parameter is beyond what its view may draw.
     """
     T, C, _, _ = plan.shape
-    N, V = len(planes), len(plan.jobs)
+    N, V = len(planes), len(plan.bounds)
     _expect("planes", planes, (N, T), np.uint64)
     _expect("scaling.offset", scaling.offset, (C,), np.float32)
-    if scaling.labels != bool(plan.jobs["labels"].all()):
+    if scaling.labels != plan.labels:
         raise ValueError(f"scaling.labels is {scaling.labels}, which is not what was planned for")
     for what, given in (("outs", outs), ("masks", masks or outs)):
         if len(given) != V:
             raise ValueError(f"{what}: expected one for each of {V} views, got {len(given)}")
     jobs, bands = plan.jobs.copy(), np.empty(C, BAND)
-    jobs["out"] = [pointer(out) for out in outs]
+    addresses = [pointer(out) for out in outs]
+    jobs["out"] = [addresses[v] for v in jobs["column"]]
     for name in ("offset", "scale", "low", "high"):
         bands[name] = getattr(scaling, name)
     bands["nodata"] = np.nan if nodata is None else nodata
     bands["nan"], bands["plus"], bands["minus"] = scaling.substitutes()
     tables: dict[str, NDArray[Any]] = {"jobs": jobs, "bands": bands, "planes": planes}
+    needed, lines = plan.work_bytes(N), 0
+    if needed:
+        if pointer(work) == 0:
+            raise ValueError(f"work: expected {needed} bytes of scratch")
+        tables |= steps.tables(plan.steps, addresses, pointer(work), N, C, scaling.rgb)
+        tables["source"] = np.array([V, *plan.shape], np.int64)
+        lines = pointer(work) + needed - max(part.line_bytes(N) for part in plan.steps)
     if masks:
         tables["masks"] = plan.mask_jobs.copy()
         tables["masks"]["out"] = [pointer(out) for out in masks]
@@ -92,17 +105,17 @@ def pack(
     if keep is not None:
         _expect("keep", keep, (N, V, C), np.uint8)
         tables["keep"] = keep
-    return _joined(tables, N)
+    return _joined(tables, N, lines)
 
 
-def _joined(tables: dict[str, NDArray[Any]], samples: int) -> Packed:
+def _joined(tables: dict[str, NDArray[Any]], samples: int, lines: int) -> Packed:
     at, pieces, end = {}, [], 0
     for name, table in tables.items():
         at[name] = end
         pieces.append(table.tobytes())
         pieces.append(bytes(-table.nbytes % 16))
         end += len(pieces[-2]) + len(pieces[-1])
-    return Packed(np.frombuffer(b"".join(pieces), np.uint8), samples, at)
+    return Packed(np.frombuffer(b"".join(pieces), np.uint8), samples, at, lines)
 
 
 def _expect(
@@ -159,7 +172,7 @@ def render(
     Raises:
         ValueError: where neither `packed` nor an argument has what is needed.
     """
-    base, N, V = pointer(data), packed.samples, len(plan.jobs)
+    base, N, V = pointer(data), packed.samples, len(plan.bounds)
     given = {"params": pointer(params), "keep": pointer(keep)}
     at = given | {name: base + start for name, start in packed.at.items()}
     if at["params"] == 0:
@@ -171,7 +184,7 @@ def render(
     read = (("SOURCE", SOURCES[plan.source]),)
     if plan.mean_bytes(N):
         parts = min(_PARTS, plan.shape[1])
-        args = [at["jobs"], V, plan.timestamps, parts, *tables, *shape]
+        args = [at["jobs"], len(plan.jobs), plan.timestamps, parts, *tables, *shape]
         grid, shared = N * plan.timestamps * parts, plan.measure_shared
         device.launch("measure.cu", "measure", grid, BLOCK, args, defines=read, shared=shared)
     last, count = str(int(plan.channels_last)), str(int(pointer(counts) != 0))
@@ -180,6 +193,10 @@ def render(
         seen = [at[name] for name in ("planes", "params", "bands")]
         args = [at["masks"], V, plan.mask_blocks, *seen, absent, *shape]
         device.launch("mask.cu", "mask", N * plan.mask_blocks, BLOCK, args, defines=read)
-    args = [at["jobs"], V, plan.blocks, plan.timestamps, *tables, counts, absent, *shape]
-    grid, shared = N * plan.blocks, plan.shared
-    device.launch("view.cu", "view", grid, BLOCK, args, defines=read + written, shared=shared)
+    if plan.blocks:
+        jobs, defines = len(plan.jobs), (*read, *written, ("STEPPED", "0"))
+        args = [at["jobs"], jobs, plan.blocks, plan.timestamps, *tables, counts, absent, *shape]
+        grid, shared = N * plan.blocks, plan.shared
+        device.launch("view.cu", "view", grid, BLOCK, args, defines=defines, shared=shared)
+    for part in plan.steps:
+        steps.launch(device, part, at, N, shape, packed.lines, read, written, counts, absent)

@@ -7,7 +7,15 @@ from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.outcome import Outcome
 from ssl4eo_train.evaluate.task import Kind
 
-PROTOCOLS = {"knn": "knn"}
+PROTOCOLS = {
+    "knn": "knn",
+    "colours": "colours",
+    "linear": "linear",
+    "finetune": "finetune",
+    "published": "published",
+    "segment": "segment",
+    "change": "change",
+}
 """By name, the module in this package."""
 
 

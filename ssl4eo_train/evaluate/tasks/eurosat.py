@@ -1,16 +1,51 @@
 """EuroSAT (Helber et al., arXiv:1709.00029): land use, ten classes, 27,000 chips of 64 pixels.
 
-The lists of splits that lie beside the chips are taken, see `fastload.datasets.eurosat`; without a
-list of a validation split, a tenth of the training chips is it. Without any list the chips are
-divided as SSL4EO-S12 divided them, whose code has no validation split.
+Lists of splits are taken that lie beside the chips, see `fastload.datasets.eurosat`. `LISTS` has
+those that are used: of "In-domain representation learning for remote sensing" (arXiv:1911.06721,
+the split of torchgeo), its spatial one of torchgeo, that of presto, and the names under which SeCo
+keeps the first. SSL4EO-S12 divides the chips itself: scikit-learn, 80 to 20, stratified by class,
+seed 42 (`linear_EU_moco.py:152`), and has no validation split.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
+
+import fastload
 from fastload.bands import PUBLISHED
-from fastload.datasets.eurosat import CLASSES, EuroSAT
-from fastload.storage.at import Place
-from fastload.storage.errors import DataError
-from ssl4eo_train.evaluate.held_out import hold_out
+from fastload.datasets.eurosat import CLASSES, SPLITS, EuroSAT
+from fastload.datasets.labels.listed import has_list
+from fastload.storage.at import Place, at
+from ssl4eo_train.evaluate.held_out import Validation, validating
 from ssl4eo_train.evaluate.task import Bands, Splits, Task
+from ssl4eo_train.methods.common import expect
+
+LISTS = {
+    "google": ("eurosat-{split}.txt", "test"),
+    "spatial": ("eurosat-spatial-{split}.txt", "test"),
+    "presto": ("train_test_split.json", "test"),
+    # SeCo's figures are those on its list of validation (main_eurosat.py); nothing is tested.
+    "seco": ("{split}.txt", "val"),
+}
+"""By name, the list's file, and the split of it that is tested."""
+LISTED, STRATIFIED = "listed", "stratified"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Validation):
+    """What may be set."""
+
+    split: str = LISTED
+    """One of `LISTS`; "listed", the first of google and presto that there is; or "stratified"."""
+    split_file: str = ""
+    """Another list in the root, ``{split}`` standing for the split."""
+    split_seed: int = 42
+    """Of "stratified"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (LISTED, STRATIFIED, *LISTS)
+        expect(self.split in known, "split", self.split, f"one of {', '.join(known)}")
 
 
 class EuroSATTask(Task):
@@ -20,9 +55,9 @@ class EuroSATTask(Task):
     classes = CLASSES
     metric = "accuracy"
     size = 64
-
-    def __init__(self, modality: str) -> None:
-        self.modality = modality
+    settable = Options
+    modality: str
+    options: Options
 
     def offers(self, root: Place) -> dict[str, tuple[str, ...]]:
         """See `Task.offers`."""
@@ -30,27 +65,52 @@ class EuroSATTask(Task):
 
     def splits(self, root: Place, bands: Bands, seed: int) -> Splits:
         """See `Task.splits`."""
-        opened = {}
-        for split in ("train", "val", "test"):
-            try:
-                opened[split] = EuroSAT(
-                    root, split, bands=dict(bands), modalities=list(bands), coordinates=False
-                )
-            except (FileNotFoundError, DataError):
-                if split != "val":
-                    raise
-        if "val" in opened:
-            return Splits(opened["train"], opened["val"], opened["test"], "the lists beside them")
-        train, val = hold_out(opened["train"], 0.1)
-        told = "the lists beside them; a tenth of the training chips, by their names, validates"
-        return Splits(train, val, opened["test"], told)
+        if self.options.split == STRATIFIED and not self.options.split_file:
+            return self._stratified(self._opened(root, bands))
+        file, tested = LISTS.get(self.options.split, ("", "test"))
+        file = self.options.split_file or file
+        known = (file,) if file else SPLITS
+        listed = self._opened(root, bands, "train", file)
+        test = self._opened(root, bands, tested, file)
+        told = f"{' or '.join(known)} beside the chips; {tested} is tested"
+        if tested != "val" and has_list(at(root), known, "val"):
+            return Splits(listed, self._opened(root, bands, "val", file), test, told)
+        train, val, chosen = validating(listed, self.options)
+        return Splits(train, val, test, f"{told}; {chosen}")
+
+    def _opened(
+        self, root: Place, bands: Bands, split: str | None = None, file: str = ""
+    ) -> EuroSAT:
+        return EuroSAT(
+            root,
+            split,
+            list(bands),
+            bands=dict(bands),
+            split_file=file or None,
+            coordinates=False,
+        )
+
+    def _stratified(self, chips: fastload.Dataset) -> Splits:
+        """Chips stand in the order of their names, as they do in the published code."""
+        from sklearn.model_selection import train_test_split
+
+        seed, labels = self.options.split_seed, chips.extras["label"]
+        rows = train_test_split(
+            np.arange(len(chips)), train_size=0.8, stratify=labels, random_state=seed
+        )
+        train, test = (chips.subset(np.sort(some)) for some in rows)
+        train, val, chosen = validating(train, self.options)
+        told = f"80 % train, 20 % are tested, by scikit-learn, stratified by class, seed {seed}"
+        return Splits(train, val, test, f"{told}; {chosen}")
 
 
-def multispectral() -> EuroSATTask:
+class Multispectral(EuroSATTask):
     """Of 13 bands, uint16 DN of L1C."""
-    return EuroSATTask("S2L1C")
+
+    modality = "S2L1C"
 
 
-def rgb() -> EuroSATTask:
+class RGB(EuroSATTask):
     """JPEGs."""
-    return EuroSATTask("S2RGB")
+
+    modality = "S2RGB"

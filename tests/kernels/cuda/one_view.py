@@ -40,6 +40,7 @@ def on_device(
     out_shape = (h, w, C) if channels_last else (C, h, w)
     out = torch.full(out_shape, torch.nan, dtype=getattr(torch, dtype), device=place.memory)
     pixels = place.upload(source)
+    work = torch.full([max(1, layout.work_bytes(1)) // 4 + 1], torch.nan, device=place.memory)
     packed = pack(
         layout,
         [out],
@@ -48,6 +49,7 @@ def on_device(
         nodata=nodata,
         params=np.array([[p]]),
         keep=None if keep is None else keep[None, None],
+        work=work,
     )
     means = torch.full([layout.mean_bytes(1) // 4], torch.nan, device=place.memory)
     data = place.upload(packed.data)

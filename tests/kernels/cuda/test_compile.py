@@ -18,13 +18,22 @@ WRITTEN = [
     (("OUTPUT", output), ("CHANNELS_LAST", last), ("COUNT", count))
     for output, last, count in itertools.product(OUTPUTS.values(), "01", "01")
 ]
+PLACED = [
+    # From the source to levels, and from levels to the output.
+    *[(*read, ("OUTPUT", "float"), ("CHANNELS_LAST", "0"), ("STEPPED", "1")) for read in READ],
+    *[(("SOURCE", "float"), *written[:2], ("STEPPED", "2")) for written in WRITTEN],
+]
 VARIANTS = {
     "mask.cu": READ,
     "measure.cu": READ,
-    "view.cu": [read + written for read, written in itertools.product(READ, WRITTEN)],
+    "colour.cu": [read + written for read, written in itertools.product(READ, WRITTEN)],
+    "view.cu": [
+        *[(*r, *w, ("STEPPED", "0")) for r, w in itertools.product(READ, WRITTEN)],
+        *[(*defines, ("COUNT", "0")) for defines in dict.fromkeys(PLACED)],
+    ],
 }
 FILES = sorted(path.name for path in Path(fastload_kernels.cuda.__file__).parent.glob("*.cu"))
-MANY = {("view.cu", architecture) for architecture in (ARCHITECTURES[0], ARCHITECTURES[2])}
+MANY = set(itertools.product(("colour.cu", "view.cu"), (ARCHITECTURES[0], ARCHITECTURES[2])))
 PAIRS = [
     pytest.param(*pair, marks=[pytest.mark.long] if pair in MANY else [])
     for pair in itertools.product(FILES, ARCHITECTURES)
@@ -63,7 +72,7 @@ def test_compiles(name, architecture):
 def test_counting_is_compiled_in_only_where_it_is_asked_for(source, last):
     for count in "01":
         written = (("OUTPUT", "float"), ("CHANNELS_LAST", last), ("COUNT", count))
-        defines = (("SOURCE", SOURCES[source]), *written)
+        defines = (("SOURCE", SOURCES[source]), *written, ("STEPPED", "0"))
         ptx = compiled("view.cu", defines, "compute_80", "getPTX").decode()
         # Nothing else in this kernel is added up by several threads.
         assert bool(re.search(r"\b(atom|red)\.", ptx)) == (count == "1")

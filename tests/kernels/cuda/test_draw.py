@@ -1,5 +1,6 @@
 """Parameters drawn on the device: every bit as `draw` and `draw_bands` draw it."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_every_timestamp_policy_among_a_samples_own_dates(place, policy):
 
 def test_every_option_for_any_seed_epoch_and_sample(place):
     dark = View(size=9, solarize=0.5, solarize_threshold=0.3, solarize_dark=True, sigma=(0.3, 0.7))
-    views = [ALL, dark, View(size=9, d4=1.0), View(size=9, blur=1.0, jitter=1.0, contrast=1.0)]
+    rgb = dataclasses.replace(ALL, steps="clip", colours="rgb", saturation=0.4, hue=0.1)
+    views = [ALL, dark, rgb, View(size=9, d4=1.0), View(size=9, blur=1.0, jitter=1.0, contrast=1.0)]
     ids = np.array([0, 5, 2**31, 2**32 - 1, 123_456_789])
     for seed, epoch in itertools.product((0, 1, 2**32 + 7, 2**64 - 1), (0, 9, 2**32 - 1)):
         assert_drawn_alike(place, views, seed, epoch, ids)
@@ -112,4 +114,4 @@ def test_what_cannot_be_drawn_is_refused_before_a_launch():
 
 def test_rules_are_what_the_kernel_reads():
     assert RULE.itemsize == 8 * len(RULE.names)
-    assert VIEW_PARAMS.itemsize == 44
+    assert VIEW_PARAMS.itemsize == 52

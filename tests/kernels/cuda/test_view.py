@@ -276,7 +276,7 @@ def test_bounds_are_close_where_crops_are_small():
 
 
 def test_records_are_what_the_kernels_read():
-    assert (JOB.itemsize, BAND.itemsize) == (104, 32)
+    assert (JOB.itemsize, BAND.itemsize) == (128, 32)
 
 
 def test_what_a_plan_cannot_do_is_refused():

@@ -1,0 +1,277 @@
+"""What pre-training without labels gives on EuroSAT RGB: k-NN and linear probes, on a CPU.
+
+`python -m benchmarks.downstream [--data DIR] [--methods NAME ...] [--seeds N] [--minutes M]
+[--json FILE]` trains a small backbone by every method on EuroSAT's training chips, with its setting
+in `SETTINGS`, and evaluates it by `ssl4eo_train.evaluate` beside the same backbone untrained. It
+prints a table in Markdown, and exits with 1 where a method's mean over the seeds is not above the
+untrained one's in both protocols.
+
+The split is the published one of the data (train_test_split.json), a tenth of its training chips
+validating. The untrained backbone has the same initial weights; its batch norms take their
+statistics from training chips first, see `benchmarks.learning.settle`. Statistics of colours alone,
+probed linearly, are a baseline that knows no textures.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from benchmarks import machine
+from benchmarks.learning import by_method, settle, spread
+from ssl4eo_train import checkpoint, weights
+from ssl4eo_train.config import resolve
+from ssl4eo_train.distributed import World
+from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.figures import figure
+from ssl4eo_train.evaluate.inputs import match
+from ssl4eo_train.evaluate.pretrained import Pretrained, load
+from ssl4eo_train.evaluate.protocols import protocol
+from ssl4eo_train.evaluate.tasks import task
+from ssl4eo_train.methods import METHODS
+from ssl4eo_train.train import train
+
+SEEDS = 3
+TRIAL = 20
+"""Steps by which a step's time is found, for ``--minutes``."""
+PROTOCOLS = ("knn", "linear")
+_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 48, "batch_size": 128, "steps": 800}
+_VIT: dict[str, Any] = {**_RESNET, "arch": "vit_tiny_patch16_224"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "moco_v2": {**_RESNET, "lr": 0.06, "options": {"queue": 4096, "momentum": 0.99}},
+    "moco_v3": {**_RESNET, "lr": 3e-3, "options": {"hidden": 512, "width": 128}},
+    "seco": {
+        **_RESNET,
+        "lr": 0.06,
+        "options": {"data_mode": "moco", "queue": 4096, "momentum": 0.99},
+    },
+    "dino": {
+        **_VIT,
+        "lr": 2e-3,
+        "options": {
+            "local_views": 2,
+            "outputs": 1024,
+            "hidden": 256,
+            "bottleneck": 64,
+            "momentum": 0.99,
+        },
+    },
+    "mae": {
+        **_VIT,
+        "lr": 4e-3,
+        "options": {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 4},
+    },
+    "data2vec": {
+        **_VIT,
+        "lr": 5e-4,
+        "options": {"momentum": 0.999, "drop_path": 0.0, "layer_scale": 0.1},
+    },
+}
+"""By method: a small backbone, and rates that show progress in minutes on two cores."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One run. Accuracies are shares of the test chips, by protocol."""
+
+    method: str
+    seed: int
+    untrained: dict[str, float]
+    """As initialised, batch norms knowing the chips."""
+    trained: dict[str, float]
+    steps: int
+    seconds: float
+    """That training took."""
+
+    def gain(self, name: str) -> float:
+        """What training gave in a protocol."""
+        return self.trained[name] - self.untrained[name]
+
+
+def measure(
+    method: str, seed: int, data: Path, minutes: float | None = None, **changes: Any
+) -> Outcome:
+    """Train once, and evaluate before and after.
+
+    Args:
+        method: name.
+        seed: of the run, and of what is drawn in probes.
+        data: EuroSAT's folder.
+        minutes: that training may take, about; by default the steps of `SETTINGS`.
+        changes: settings other than these.
+    """
+    if minutes is not None:
+        seconds = _trained(method, seed, data, {**changes, "steps": TRIAL})[1]
+        changes["steps"] = max(TRIAL, round(minutes * 60 / seconds * TRIAL))
+    with tempfile.TemporaryDirectory() as out:
+        saved, seconds = _trained(method, seed, data, changes, Path(out))
+        trained = load(out)
+    torch.manual_seed(saved["config"]["seed"])  # As the run did before it made the same model.
+    model = METHODS[method].build(weights.settings_of(saved["run"]))
+    before = dataclasses.replace(trained, network=model.backbone)
+    before = dataclasses.replace(before, network=settle(model.backbone, _chips(before, data, seed)))
+    accuracies = [
+        {name: evaluated(x, name, data, seed) for name in PROTOCOLS} for x in (before, trained)
+    ]
+    return Outcome(method, seed, accuracies[0], accuracies[1], saved["step"], seconds)
+
+
+def _trained(
+    method: str, seed: int, data: Path, changes: dict[str, Any], out: Path | None = None
+) -> tuple[dict[str, Any], float]:
+    """The checkpoint of a run, and its seconds."""
+    with tempfile.TemporaryDirectory() as other:
+        given = {
+            "method": method,
+            "modality": ["S2RGB"],
+            **SETTINGS[method],
+            "layout": "eurosat",
+            "split": "train",
+            "loader": "threads",
+            "device": "cpu",
+            "data": str(data),
+            "out": str(out or other),
+            "seed": seed,
+            **changes,
+        }
+        config = resolve(given, None, World())
+        start = perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train(config, None, World())
+        return checkpoint.load(out or Path(other)), perf_counter() - start
+
+
+def bench_of(pretrained: Pretrained, data: Path, seed: int) -> Bench:
+    """EuroSAT RGB before a backbone."""
+    its = task("eurosat_rgb")
+    inputs = match(pretrained.channels, its.offers(data), False, pretrained.wanted)
+    splits = its.splits(data, inputs.bands, seed)
+    return Bench(
+        task=its,
+        pretrained=pretrained,
+        inputs=inputs,
+        splits={"train": splits.train, "val": splits.val, "test": splits.test},
+        device=torch.device("cpu"),
+        workers=2,
+        seed=seed,
+        out=Path(tempfile.gettempdir()),
+    )
+
+
+def _chips(pretrained: Pretrained, data: Path, seed: int) -> list[torch.Tensor]:
+    """2048 training chips, as the backbone is shown them."""
+    bench = bench_of(pretrained, data, seed)
+    some = bench.splits["train"].subset(range(min(2048, len(bench.splits["train"]))))
+    bench = dataclasses.replace(bench, splits={**bench.splits, "train": some})
+    return [images for (images,), _, _ in bench.shown("train", pretrained.image_size, 64)]
+
+
+def evaluated(pretrained: Pretrained, name: str, data: Path, seed: int) -> float:
+    """Accuracy on the test chips by a protocol with its defaults."""
+    how = protocol(name)
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = how.run(bench_of(pretrained, data, seed), how.Options()).test
+    return figure("class", found.scores, found.targets)  # type: ignore[union-attr]
+
+
+def table(outcomes: Sequence[Outcome], colours: float) -> str:
+    """The outcomes in Markdown: a row a method, each figure in percent, mean and range."""
+    heads = [f"{name} {when}" for name in PROTOCOLS for when in ("untrained", "trained", "gain")]
+    lines = [
+        f"| method | backbone | {' | '.join(heads)} | steps | seconds |",
+        f"|{'---|' * (len(heads) + 4)}",
+    ]
+    for method, runs in by_method(outcomes).items():
+        cells = [method, f"{SETTINGS[method]['arch']}, {SETTINGS[method]['image_size']} px"]
+        for name in PROTOCOLS:
+            cells.append(spread([r.untrained[name] for r in runs]))
+            cells.append(spread([r.trained[name] for r in runs]))
+            cells.append(spread([r.gain(name) for r in runs]))
+        cells += [f"{runs[0].steps}", f"{fmean(r.seconds for r in runs):.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    seeds = len({r.seed for r in outcomes})
+    lines += [
+        "",
+        f"Accuracy on EuroSAT RGB's test chips in %, mean (least to greatest) of {seeds} seeds. "
+        f"Statistics of colours, probed linearly: {100 * colours:.1f} %.",
+    ]
+    return "\n".join(lines)
+
+
+def beaten(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """By method, the protocols in which its mean is not above the untrained backbone's."""
+    failed = {
+        method: [n for n in PROTOCOLS if fmean(r.gain(n) for r in runs) <= 0]
+        for method, runs in by_method(outcomes).items()
+    }
+    return {method: names for method, names in failed.items() if names}
+
+
+def write(path: Path, outcomes: Sequence[Outcome], colours: float) -> None:
+    """Write everything that was found, by method. What a file has of other methods stays."""
+    found = json.loads(path.read_text()) if path.exists() else {"methods": {}}
+    about = machine.describe()
+    for method, runs in by_method(outcomes).items():
+        found["methods"][method] = {
+            "machine": about,
+            "settings": SETTINGS[method],
+            "runs": [dataclasses.asdict(r) for r in runs],
+        }
+    path.write_text(json.dumps({**found, "colours": colours}, indent=2) + "\n", encoding="utf-8")
+
+
+def colours_of(data: Path) -> float:
+    """Accuracy of statistics of colours, probed linearly."""
+    from ssl4eo_train.evaluate.pretrained import Channel
+
+    channels = tuple(Channel(modality="S2RGB", band=band) for band in "RGB")
+    return evaluated(load("untrained", arch="test_vit", channels=channels), "colours", data, 0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.downstream", description="What pre-training gives on EuroSAT."
+    )
+    p.add_argument("--data", type=Path, default=Path("../shared/data/eurosat_rgb"), metavar="DIR")
+    p.add_argument("--methods", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    p.add_argument("--seeds", type=int, default=SEEDS, help=f"runs a method ({SEEDS})")
+    p.add_argument("--minutes", type=float, help="of training a run; default: as many as it takes")
+    p.add_argument("--steps", type=int, help="of each run, in place of its setting's")
+    p.add_argument("--json", type=Path, metavar="FILE", help="where all figures go, by method")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns 1 where a method gains nothing."""
+    args = parser().parse_args(argv)
+    changes = {} if args.steps is None else {"steps": args.steps}
+    colours = colours_of(args.data)
+    outcomes: list[Outcome] = []
+    for method in args.methods:
+        for seed in range(args.seeds):
+            found = measure(method, seed, args.data, args.minutes, **changes)
+            outcomes.append(found)
+            gains = ", ".join(f"{n} {100 * found.gain(n):+.1f}" for n in PROTOCOLS)
+            print(f"{method}, seed {seed}: {gains} points", file=sys.stderr, flush=True)
+        if args.json is not None:  # Method by method, as the whole takes hours.
+            write(args.json, outcomes, colours)
+    print(table(outcomes, colours))
+    failed = beaten(outcomes)
+    for method, names in failed.items():
+        print(f"{method}: nothing gained in {', '.join(names)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

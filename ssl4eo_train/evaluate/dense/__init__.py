@@ -1,0 +1,1 @@
+"""Networks and training for tasks of a class, or a change, a pixel."""

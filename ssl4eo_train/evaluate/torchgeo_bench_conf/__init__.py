@@ -1,0 +1,1 @@
+"""Where torchgeo-bench finds the model: ``hydra.searchpath=[pkg://...]``."""

@@ -1,0 +1,1 @@
+"""What the originals of the methods gave, and whether ours give the same."""
