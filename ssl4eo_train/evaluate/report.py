@@ -65,7 +65,7 @@ def _head(result: Result) -> Iterator[str]:
     yield f"<h1>{escape(result['task'])} by {escape(result['protocol'])}</h1>"
     yield soft(result["checkpoint"]["source"])
     value = "undefined" if number["value"] is None else f"{100 * number['value']:.2f} %"
-    words = f"{metric} of {result['splits']['test']} test images"
+    words = f"{metric} of {result['images']} images"
     if number["low"] is not None:
         words += f"; 95 % interval {100 * number['low']:.2f} to {100 * number['high']:.2f} %"
     yield f'<p class="headline"><strong>{value}</strong><span>{escape(words)}</span></p>'

@@ -35,11 +35,12 @@ def made(kind: str, **changes: Any) -> dict[str, Any]:
     """What ``result.json`` holds."""
     names = ("unchanged", "changed") if kind == "change" else NAMES
     task: Any = SimpleNamespace(kind=kind, classes=names)
-    found = asdict(measure(task, outcome(kind, len(names)), seed=0))
+    judged = outcome(kind, len(names))
+    found = {"images": judged.test.images, **asdict(measure(task, judged, seed=0))}
     content = {
         "format": 1, "version": "0", "task": TASK[kind], "task_options": {}, "kind": kind,
         "protocol": "linear", "metric": METRIC[kind], **found,
-        "bootstrap": {"resamples": 1000, "of": "test images", "percentiles": [2.5, 97.5],
+        "bootstrap": {"resamples": 1000, "of": "images", "percentiles": [2.5, 97.5],
                       "seed": 0},
         "classes": list(names), "splits": {"train": 80, "val": 10, "test": 40},
         "splits_told": "by <list> & name", "fraction": 1.0, "seed": 0,

@@ -92,7 +92,9 @@ def test_unverified_figures_are_marked(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_published_run_stands_beside_what_it_does_again() -> None:
-    again = results.made("labels", protocol="published", settings={"head": "linear"})
+    again = results.made(
+        "labels", protocol="published", settings={"mode": "linear", "head": "finetune"}
+    )
     assert {row.protocol for row in beside(again, unverified=True)} == {"linear"}
     change = results.made("change", protocol="published", settings={})
     assert 29 in [row.number for row in beside(change)]
