@@ -31,7 +31,7 @@ def by_batch(kind: Kind, test: Scored | Mapped) -> dict[str, float]:
     if kind == "segment":
         return {}
     figures = _mapped(test) if isinstance(test, Mapped) else _scored(test)
-    N = len(test.confusion if isinstance(test, Mapped) else test.targets)
+    N = test.images
     return {name: value for n, f in figures.items() for name, value in _means(n, f, N, test.batch)}
 
 

@@ -49,10 +49,10 @@ def quoted() -> tuple[Quoted, ...]:
 
 def protocols_of(result: Mapping[str, Any]) -> set[str]:
     """The protocols whose figures may stand beside a result's: its own, or where a published run is
-    done again what its settings, or else its kind of task, say that it is."""
+    done again the mode of that, or segmentation and change."""
     if result["protocol"] != "published":
         return {result["protocol"]}
-    return {result["kind"], *(v for v in result["settings"].values() if isinstance(v, str))}
+    return {result["settings"].get("mode") or result["kind"]}
 
 
 def beside(result: Mapping[str, Any], unverified: bool = False) -> list[Quoted]:

@@ -25,6 +25,11 @@ class Scored:
     batch: int
     logits: bool = True
 
+    @property
+    def images(self) -> int:
+        """N."""
+        return len(self.targets)
+
 
 @dataclass(frozen=True)
 class Mapped:
@@ -38,6 +43,11 @@ class Mapped:
 
     confusion: Tensor
     batch: int
+
+    @property
+    def images(self) -> int:
+        """N."""
+        return len(self.confusion)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _head(result: Result) -> Iterator[str]:
     yield f"<h1>{escape(result['task'])} by {escape(result['protocol'])}</h1>"
     yield soft(result["checkpoint"]["source"])
     value = "undefined" if number["value"] is None else f"{100 * number['value']:.2f} %"
-    words = f"{metric} of {result['splits']['test']} test images"
+    words = f"{metric} of {result['images']} images"
     if number["low"] is not None:
         words += f"; 95 % interval {100 * number['low']:.2f} to {100 * number['high']:.2f} %"
     yield f'<p class="headline"><strong>{value}</strong><span>{escape(words)}</span></p>'
@@ -77,7 +77,7 @@ def _beside(result: Result) -> Iterator[str]:
     rows = literature.beside(result)
     more = len(literature.beside(result, unverified=True)) - len(rows)
     yield "<h2>Beside published figures</h2>"
-    heads = ("pre-training", "backbone", "input", "%", "figure", "source")
+    heads = ("pre-training", "%", "backbone", "input", "figure", "source")
     if rows:
         yield table("Published figures, and this one", heads, _quoted(result, rows), "words", 0)
         yield soft(
@@ -97,11 +97,11 @@ def _quoted(result: Result, rows: Sequence[literature.Quoted]) -> Iterator[tuple
     of = result["checkpoint"]
     value = result["numbers"][result["metric"]]["value"]
     shown = "undefined" if value is None else f"{100 * value:.2f}"
-    yield (f"this: {literature.method_of(result)}", of["arch"], literature.input_of(result), shown,
+    yield (f"this: {literature.method_of(result)}", shown, of["arch"], literature.input_of(result),
            result["metric"], "here")  # fmt: skip
     for row in sorted(rows, key=lambda r: -r.number):
         alike = " (same method and backbone)" if literature.same(row, result) else ""
-        yield (row.method + alike, row.arch, row.input, f"{row.number:g}", row.metric, row.remark)
+        yield (row.method + alike, f"{row.number:g}", row.arch, row.input, row.metric, row.remark)
 
 
 def _numbers(result: Result) -> Iterator[str]:

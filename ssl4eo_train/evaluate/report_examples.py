@@ -79,7 +79,7 @@ def _named(example: Example) -> str:
         f"is {escape(str(example.truth))}"
     )
     images = _images(example)
-    caption = f"<figcaption>{escape(example.key)}<br>{verdict}</figcaption>"
+    caption = f"<figcaption>{escape(example.key)}: {verdict}</figcaption>"
     return f'<figure><div class="pair">{"".join(images)}</div>{caption}</figure>'
 
 

@@ -31,6 +31,7 @@ FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "protocol": (str, "its name"),
     "metric": (str, "the number that the literature quotes, a name in `numbers`"),
     "numbers": (dict, "by name, each in [0, 1]: `value`, and `low` and `high` of its interval"),
+    "images": (int, "tested; of tasks of pixels, tiles or windows"),
     "by_batch": (dict, "the papers' numbers, by name, see Metrics"),
     "bootstrap": (dict, "of the intervals: `resamples` of `of`, `percentiles`, `seed`"),
     "classes": (list, "names of the K classes"),
@@ -73,18 +74,18 @@ def record(
         seconds: wall time.
     """
     p, task = bench.pretrained, bench.task
-    options = getattr(task, "options", None)
     content = {
         "format": FORMAT,
         "version": __version__,
         "task": asked["task"],
-        "task_options": dataclasses.asdict(options) if options is not None else {},
+        "task_options": dataclasses.asdict(task.options),
         "kind": task.kind,
         "protocol": asked["protocol"],
         "metric": task.metric,
         **dataclasses.asdict(measured),
+        "images": outcome.test.images,
         "bootstrap": {
-            "resamples": RESAMPLES, "of": "test images", "percentiles": PERCENTILES,
+            "resamples": RESAMPLES, "of": "images", "percentiles": PERCENTILES,
             "seed": bench.seed,
         },
         "classes": task.classes,

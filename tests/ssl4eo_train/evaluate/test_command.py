@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -13,8 +14,13 @@ import pytest
 
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import result
-from ssl4eo_train.evaluate.protocols import knn
+from ssl4eo_train.evaluate.__main__ import main
+from ssl4eo_train.evaluate.command import parser
+from ssl4eo_train.evaluate.protocols import PROTOCOLS, knn
 from ssl4eo_train.evaluate.result import FIELDS
+from ssl4eo_train.evaluate.table import main as table
+from ssl4eo_train.evaluate.tasks import TASKS
+from tests.fastload.made import REPOSITORY
 from tests.ssl4eo_train.evaluate import made
 
 pytestmark = pytest.mark.timeout(280)
@@ -204,5 +210,42 @@ def test_numbers_that_json_lacks(tmp_path: Path) -> None:
 
 
 def test_the_page_of_the_documentation_has_all_fields() -> None:
-    text = (Path(__file__).parents[3] / "docs/evaluation.md").read_text()
+    text = (REPOSITORY / "docs/evaluation.md").read_text()
     assert [name for name in FIELDS if f"`{name}`" not in text] == []
+
+
+def _commands(page: str) -> list[list[str]]:
+    """What a page runs of the evaluation, in its order."""
+    text = (REPOSITORY / page).read_text().replace("\\\n", " ")
+    lines = re.findall(
+        r"^    python -m (ssl4eo_train\.evaluate(?:\.table)? .*)$", text, re.MULTILINE
+    )
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.slow
+def test_the_readmes_commands(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As they stand, but for the place of the data and a smaller network."""
+    monkeypatch.chdir(tmp_path)
+    [evaluate, show] = _commands("README.md")
+    words = [str(data) if word == "/data/eurosat" else word for word in evaluate[1:]]
+    small = ["--arch", "test_resnet", "--image-size", "32", "--workers", "1", "--device", "cpu"]
+    assert main([*words, *small]) == 0
+    assert table([*show[1:]]) == 0
+    assert "| untrained, seed 0 | test\\_resnet | RGB |" in capsys.readouterr().out
+    assert (tmp_path / "results/untrained/report.html").exists()
+
+
+def test_the_documentations_commands_are_understood() -> None:
+    for [program, *words] in _commands("docs/evaluation.md"):
+        if program == "ssl4eo_train.evaluate":
+            parsed = parser().parse_args(words)
+            assert parsed.task in TASKS
+            assert parsed.protocol in PROTOCOLS
+        else:
+            assert [word for word in words if word[:2] == "--"] in ([], ["--latex", "--unverified"])

@@ -17,6 +17,7 @@ from torchmetrics.functional import classification as tm
 from ssl4eo_train.evaluate import average_precision, bootstrap, confusion
 from ssl4eo_train.evaluate.metrics import NUMBERS, Measured, measure
 from ssl4eo_train.evaluate.outcome import Mapped, Outcome, Scored
+from ssl4eo_train.evaluate.tasks import TASKS, task
 
 NAN = np.nan
 PARTS = {"zero_division": NAN, "average": None}
@@ -377,6 +378,12 @@ def test_each_number_has_a_value_and_an_interval_around_it(kind: str) -> None:
         assert value is not None
         assert high is not None
         assert 0 <= low < value < high <= 1, name
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_a_task_is_quoted_by_is_a_number_of_its_kind(name: str) -> None:
+    made = task(name, {"classes": ["a", "b"]} if name == "folders" else {})
+    assert made.metric in NUMBERS[made.kind]
 
 
 @pytest.mark.parametrize(
