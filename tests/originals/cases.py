@@ -32,3 +32,11 @@ CASES = (
 
 CLIP = 1.0
 """Of gradients, in DINO of each one and in data2vec of all: low enough to change some here."""
+
+STEPS_PER_EPOCH, EPOCHS, SECO_EPOCHS = 976, 100, 200
+"""Of the published runs: 62,500 locations in 4 processes of 64; SeCo's epochs."""
+POINTS = (0, 1, 2, 975, 976, 977, 4879, 9758, 9759, 9760, 9761, *range(12000, 97000, 3719),
+          97599)  # fmt: skip
+"""Steps at which schedules are compared: where they bend, and between."""
+SCHEDULED = ("moco_v2", "moco_v3", "dino", "mae", "data2vec", "seco")
+DRAWN = ("moco_v2", "moco_v3", "dino_resnet", "dino_vit", "mae", "data2vec", "seco")

@@ -77,16 +77,20 @@ def build(case: str, patch: pytest.MonkeyPatch) -> Learner:
     method, arch, sizes, options = RUNS[case]
     if case in SMALLER:
         patch.setattr(backbones, "build", functools.partial(backbones.build, **SMALLER[case]))
-    learner = METHODS[method].build(
-        Settings(
-            arch=arch,
-            bands=sizes["bands"],
-            image_size=SIDE,
-            batch=batch(case),
-            seed=0,
-            options=METHODS[method].Options(**options),
+    learner = (
+        METHODS[method]
+        .build(
+            Settings(
+                arch=arch,
+                bands=sizes["bands"],
+                image_size=SIDE,
+                batch=batch(case),
+                seed=0,
+                options=METHODS[method].Options(**options),
+            )
         )
-    ).double()
+        .double()
+    )
     fill(learner, names(case))
     return learner
 
@@ -133,9 +137,7 @@ def run(case: str) -> Trace:
             learner.after_backward(progress)
             if step == 0:
                 named = known.leader(learner.named_parameters())
-                trace.state(
-                    "gradient", {n: p.grad for n, p in named.items() if p.grad is not None}
-                )
+                trace.state("gradient", {n: p.grad for n, p in named.items() if p.grad is not None})
             optimizer.step()
             learner.after_step(progress)
             trace.number("loss", loss.detach())
@@ -143,6 +145,19 @@ def run(case: str) -> Trace:
             trace.number("decay", max(g["weight_decay"] for g in optimizer.param_groups))
             keep(learner, known, trace)
     return trace
+
+
+def groups(case: str) -> dict[str, list[str]]:
+    """Names of the trained tensors in the original, by whether they decay."""
+    with float64() as patch:
+        learner = build(case, patch)
+    named = names(case).leader(learner.named_parameters())
+    known = {id(parameter): name for name, parameter in named.items()}
+    found: dict[str, list[str]] = {"decay": [], "none": []}
+    for group in learner.optimizer(None).param_groups:
+        kind = "decay" if group["weight_decay"] > 0 else "none"
+        found[kind] += [known[id(p)] for p in group["params"]]
+    return {kind: sorted(names) for kind, names in found.items()}
 
 
 def keep(learner: Learner, known: Names, trace: Trace) -> None:

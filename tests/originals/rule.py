@@ -3,22 +3,21 @@
 Runs under Python 3.8 too, where the originals do. Every array is a function of its name.
 """
 
+from __future__ import annotations
+
 import math
 import zlib
-from typing import Tuple
 
 import numpy as np
 
-Shape = Tuple[int, ...]
 
-
-def uniform(name: str, shape: Shape) -> np.ndarray:
+def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw float64 in [-1, 1), by PCG64's raw words, which no version of NumPy changes."""
     words = np.random.PCG64(zlib.crc32(name.encode())).random_raw(math.prod(shape))
     return ((words >> np.uint64(11)) * 2.0**-52 - 1.0).reshape(shape)
 
 
-def weight(name: str, shape: Shape) -> np.ndarray:
+def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw a parameter by its name in the original.
 
     Matrices and kernels have variance 1 / inputs, so that what passes through them stays of its
@@ -31,28 +30,28 @@ def weight(name: str, shape: Shape) -> np.ndarray:
     return uniform(name, shape) * math.sqrt(3 / math.prod(shape[1:]))
 
 
-def queue(name: str, shape: Shape) -> np.ndarray:
+def queue(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw keys ``[..., D, K]``, unit columns."""
     drawn = uniform(name, shape)
     return drawn / np.linalg.norm(drawn, axis=-2, keepdims=True)
 
 
-def images(step: int, view: int, shape: Shape) -> np.ndarray:
+def images(step: int, view: int, shape: tuple[int, ...]) -> np.ndarray:
     """Draw one view ``[N, C, h, w]`` in [0, 1): a colour a sample, blotches of 8 pixels, noise."""
     n, c, h, w = shape
-    name = "step %d view %d" % (step, view)
+    name = f"step {step} view {view}"
     colour = uniform(name + " colour", (n, c, 1, 1))
     blotches = uniform(name + " blotches", (n, c, h // 8, w // 8))
     blotches = blotches.repeat(8, axis=2).repeat(8, axis=3)
     return 0.5 + (colour + blotches + uniform(name + " noise", shape)) / 6
 
 
-def noise(step: int, shape: Shape) -> np.ndarray:
+def noise(step: int, shape: tuple[int, ...]) -> np.ndarray:
     """Draw a number per patch ``[N, L]``, by whose order patches are hidden."""
-    return uniform("step %d mask" % step, shape)
+    return uniform(f"step {step} mask", shape)
 
 
-def hidden(step: int, shape: Shape, count: int) -> np.ndarray:
+def hidden(step: int, shape: tuple[int, ...], count: int) -> np.ndarray:
     """Tell which patches ``[N, L]`` are hidden, `count` or one less of each sample's."""
     rank = noise(step, shape).argsort(axis=1).argsort(axis=1)
     return rank < count - np.arange(shape[0])[:, None] % 2

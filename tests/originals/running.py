@@ -1,12 +1,15 @@
 """What the runs of all originals share. Runs under Python 3.8, beside the originals' libraries."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import io
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +23,11 @@ VIT = {
 }  # fmt: skip
 
 
-def everything_on_the_cpu_in_float64() -> None:
-    """What the originals send to a GPU stays, and what they make float32 becomes float64."""
+def on_the_cpu() -> None:
+    """What the originals send to a GPU stays; they find a group of one process."""
     for kind in (Tensor, nn.Module):
         kind.cuda = lambda self, *args, **more: self
     torch.cuda.synchronize = lambda *args: None
-    Tensor.float = Tensor.double
     tensor = torch.tensor
     torch.tensor = lambda *args, device=None, **more: tensor(*args, **more)
     torch.manual_seed(0)
@@ -36,7 +38,12 @@ def everything_on_the_cpu_in_float64() -> None:
     )
 
 
-def floats(module: nn.Module) -> Dict[str, Tensor]:
+def in_float64() -> None:
+    """What the originals make float32 becomes float64."""
+    Tensor.float = Tensor.double
+
+
+def floats(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers, but for counters and indices."""
     return {n: x for n, x in module.state_dict().items() if x.is_floating_point()}
 
@@ -50,13 +57,13 @@ def fill(module: nn.Module, prefix: str = "") -> None:
             parameter.copy_(torch.from_numpy(drawn))
 
 
-def views(step: int, batch: int, bands: int, sides: Sequence[int]) -> List[Tensor]:
+def views(step: int, batch: int, bands: int, sides: Sequence[int]) -> list[Tensor]:
     """The views of a step, one for each side."""
     shapes = [(batch, bands, side, side) for side in sides]
     return [torch.from_numpy(rule.images(step, i, shape)) for i, shape in enumerate(shapes)]
 
 
-def two_views(batch: int, bands: int) -> Callable[[int], List[Tensor]]:
+def two_views(batch: int, bands: int) -> Callable[[int], list[Tensor]]:
     """How to draw a step of two large views."""
     return lambda step: views(step, batch, bands, (SIDE, SIDE))
 
@@ -114,24 +121,22 @@ def keep_rates(optimizer: torch.optim.Optimizer, trace: Trace) -> None:
     trace.number("decay", max(group["weight_decay"] for group in optimizer.param_groups))
 
 
-def groups(
-    optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]
-) -> Dict[str, List[str]]:
+def groups(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Names of the trained tensors, by whether they decay."""
     names = {id(p): n for n, p in named.items() if p.requires_grad}
-    found: Dict[str, List[str]] = {"decay": [], "none": []}
+    found: dict[str, list[str]] = {"decay": [], "none": []}
     for group in optimizer.param_groups:
         kind = "decay" if group["weight_decay"] > 0 else "none"
         found[kind] += [names[id(p)] for p in group["params"] if id(p) in names]
     return {kind: sorted(names) for kind, names in found.items()}
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by their names with a prefix."""
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def sources(folder: Path) -> Dict[str, str]:
+def sources(folder: Path) -> dict[str, str]:
     """SHA-256 of the files of the originals that were imported, by path in the folder."""
     found = {}
     for module in list(sys.modules.values()):

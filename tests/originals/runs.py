@@ -4,9 +4,11 @@ Runs under Python 3.8, beside the originals' libraries; see `README.md`. What is
 the functions are the originals' own modules.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +30,10 @@ from tests.originals.running import (
 )
 from tests.originals.trace import Trace
 
-Run = Tuple[Trace, Dict[str, List[str]]]
 NORM = partial(nn.LayerNorm, eps=1e-6)
 
 
-def moco_v2() -> Run:
+def moco_v2() -> tuple[Trace, dict[str, list[str]]]:
     """`builder.MoCo` on a ResNet of four bottlenecks; `train` and `adjust_learning_rate`."""
     import pretrain_moco_v2_s2c as script
 
@@ -69,7 +70,7 @@ def moco_v2() -> Run:
     return trace, groups(optimizer, named)
 
 
-def moco_v3() -> Run:
+def moco_v3() -> tuple[Trace, dict[str, list[str]]]:
     """`builder.MoCo_ViT` on `VisionTransformerMoCo`; `train` with both of its schedules."""
     import pretrain_moco_v3_s2c as script
 
@@ -110,24 +111,22 @@ def moco_v3() -> Run:
     return trace, groups(optimizer, named)
 
 
-def dino_resnet() -> Run:
-    """`MultiCropWrapper` on a ResNet of four basic blocks; `DINOLoss` and `train_one_epoch`, with SGD."""
+def dino_resnet() -> tuple[Trace, dict[str, list[str]]]:
+    """`MultiCropWrapper` on a ResNet of basic blocks; `DINOLoss` and `train_one_epoch`, SGD."""
     from torchvision.models.resnet import BasicBlock, ResNet
 
     case = cases.DINO_RESNET
 
     def backbone() -> nn.Module:
         made = ResNet(BasicBlock, cases.LAYERS)
-        made.conv1 = nn.Conv2d(
-            case["bands"], 64, kernel_size=7, stride=2, padding=3, bias=False
-        )
+        made.conv1 = nn.Conv2d(case["bands"], 64, kernel_size=7, stride=2, padding=3, bias=False)
         return made
 
     decay = "--weight_decay 1e-4 --weight_decay_end 1e-4 --optimizer sgd"
     return dino(case, FEW, backbone, 512, decay)
 
 
-def dino_vit(small: int = 0) -> Run:
+def dino_vit(small: int = 0) -> tuple[Trace, dict[str, list[str]]]:
     """`MultiCropWrapper` on `VisionTransformer`; `DINOLoss` and `train_one_epoch`, with AdamW."""
     import models.dino.vision_transformer as vits
 
@@ -139,7 +138,9 @@ def dino_vit(small: int = 0) -> Run:
     return dino(case, BATCH, backbone, VIT["embed_dim"], "--optimizer adamw")
 
 
-def dino(case: Dict[str, Any], batch: int, backbone: Any, features: int, words: str) -> Run:
+def dino(
+    case: dict[str, Any], batch: int, backbone: Any, features: int, words: str
+) -> tuple[Trace, dict[str, list[str]]]:
     """See the two above. No warm-up and no drop path."""
     import pretrain_dino_s2c as script
 
@@ -167,9 +168,7 @@ def dino(case: Dict[str, Any], batch: int, backbone: Any, features: int, words: 
     else:
         optimizer = torch.optim.SGD(found, lr=0, momentum=0.9)
     per_epoch = case["per_epoch"]
-    schedule = partial(
-        script.utils.cosine_scheduler, epochs=args.epochs, niter_per_ep=per_epoch
-    )
+    schedule = partial(script.utils.cosine_scheduler, epochs=args.epochs, niter_per_ep=per_epoch)
     rates = schedule(args.lr * batch / 256.0, args.min_lr, warmup_epochs=args.warmup_epochs)
     decays = schedule(args.weight_decay, args.weight_decay_end)
     momenta = schedule(args.momentum_teacher, 1)
@@ -186,7 +185,7 @@ def dino(case: Dict[str, Any], batch: int, backbone: Any, features: int, words: 
     ddp = nn.parallel.DistributedDataParallel(student)
     sides = (SIDE, SIDE) + (SMALL,) * case["small"]
 
-    def draw(step: int) -> List[Tensor]:
+    def draw(step: int) -> list[Tensor]:
         return views(step, batch, case["bands"], sides)
 
     for epoch in epochs(per_epoch):
@@ -199,7 +198,7 @@ def dino(case: Dict[str, Any], batch: int, backbone: Any, features: int, words: 
     return trace, groups(optimizer, named)
 
 
-def mae() -> Run:
+def mae() -> tuple[Trace, dict[str, list[str]]]:
     """`MaskedAutoencoderViT`, timm's `add_weight_decay`; `train_one_epoch`."""
     from models.mae import engine_pretrain, models_mae
     from models.mae.util import misc
@@ -241,7 +240,7 @@ def mae() -> Run:
     return trace, groups(optimizer, named)
 
 
-def data2vec() -> Run:
+def data2vec() -> tuple[Trace, dict[str, list[str]]]:
     """`VisionTransformerForCyclicalTraining`, `ModelEmaV2`; `train_one_epoch`.
 
     No warm-up, drop path or dropout.
@@ -271,10 +270,10 @@ def data2vec() -> Run:
             trace.number("loss", loss)
             return super().__call__(loss, *args, **more)
 
-        def state_dict(self) -> Dict[str, float]:
+        def state_dict(self) -> dict[str, float]:
             return {"scale": 1.0}  # A scaler that is off, as on the CPU, has none to log.
 
-    def batch(step: int) -> Tuple[Tensor, Tensor]:
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         patches = SIDE // VIT["patch_size"]
         mask = rule.hidden(step, (BATCH, patches**2), case["hidden"])
         mask = mask.reshape(BATCH, patches, patches)
@@ -297,7 +296,7 @@ def data2vec() -> Run:
     return trace, groups(optimizer, named)
 
 
-def seco(mode: str = "seco") -> Run:
+def seco(mode: str = "seco") -> tuple[Trace, dict[str, list[str]]]:
     """`MocoV2` on a ResNet-18 with `MocoLRScheduler`, by Lightning's `Trainer`."""
     from models.moco2_module import MocoV2
     from pl_bolts.models.self_supervised.moco.callbacks import MocoLRScheduler
@@ -315,7 +314,7 @@ def seco(mode: str = "seco") -> Run:
         fill(getattr(model, prefix + "k"), shown)
     model.queue.copy_(torch.from_numpy(rule.queue("queue", tuple(model.queue.shape))))
 
-    def whole(which: str, tensors: Any) -> Dict[str, Tensor]:
+    def whole(which: str, tensors: Any) -> dict[str, Tensor]:
         both = (prefixed(shown, tensors(getattr(model, name + which))) for name, shown in parts)
         return {name: tensor for part in both for name, tensor in part.items()}
 

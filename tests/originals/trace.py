@@ -1,8 +1,11 @@
 """What is kept of a run: numbers per step, and digests of tensors. Runs under Python 3.8 too."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +19,9 @@ class Trace:
     """Losses and other numbers by kind, in the order of the steps; digests by group and tensor."""
 
     def __init__(self) -> None:
-        self.numbers: Dict[str, List[float]] = {}
-        self.tensors: Dict[str, Dict[str, List[np.ndarray]]] = {}
-        self._projections: Dict[str, np.ndarray] = {}
+        self.numbers: dict[str, list[float]] = {}
+        self.tensors: dict[str, dict[str, list[np.ndarray]]] = {}
+        self._projections: dict[str, np.ndarray] = {}
 
     def number(self, kind: str, value: Any) -> None:
         """Keep a scalar."""
@@ -38,7 +41,7 @@ class Trace:
             digests.setdefault(name, []).append(pair)
 
 
-def save(case: str, trace: Trace, about: Dict[str, Any]) -> None:
+def save(case: str, trace: Trace, about: dict[str, Any]) -> None:
     """Write what `read` reads; other cases are left as they are."""
     names = {group: list(digests) for group, digests in trace.tensors.items()}
     kept = {"about": about, "numbers": trace.numbers, "tensors": names}
@@ -50,6 +53,30 @@ def save(case: str, trace: Trace, about: Dict[str, Any]) -> None:
     for group, digests in trace.tensors.items():
         arrays[case + "/" + group] = np.array(list(digests.values()))  # [tensors, steps, 2]
     np.savez_compressed(TENSORS, **dict(sorted(arrays.items())))
+
+
+def save_part(file: str, case: str, found: dict[str, list[float]]) -> None:
+    """Write rows of numbers of a case into a file of several, a row a line."""
+    path = DATA / (file + ".json")
+    parts = json.loads(path.read_text()) if path.exists() else {}
+    parts[case] = found
+    lines = []
+    for name, part in sorted(parts.items()):
+        rows = [f"  {json.dumps(row)}: {json.dumps(numbers)}" for row, numbers in part.items()]
+        lines.append(" {}: {{\n{}\n }}".format(json.dumps(name), ",\n".join(rows)))
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read_part(file: str, case: str) -> dict[str, list[float]]:
+    """Rows of numbers of a case, from a file of several."""
+    found: dict[str, list[float]] = json.loads((DATA / (file + ".json")).read_text())[case]
+    return found
+
+
+def about(case: str) -> dict[str, Any]:
+    """What ran: files and versions, and which tensors decay."""
+    found: dict[str, Any] = json.loads((DATA / (case + ".json")).read_text())["about"]
+    return found
 
 
 def read(case: str) -> Trace:
