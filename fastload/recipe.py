@@ -189,11 +189,15 @@ class Radiometry:
 
     def _stretched(self, modality: str, bands: int) -> Scaling:
         """From limits to [0, 1], less the mean and by the standard deviation, if there are any."""
-        low, high = (np.broadcast_to(np.float64(limit), bands) for limit in (self.low, self.high))
+        low, high = (
+            np.broadcast_to(np.array(limit, np.float64), bands) for limit in (self.low, self.high)
+        )
         if not self.mean:
             return Scaling.make(low, 1 / (high - low), 0, 1, bands)
         self._check_own(modality, bands)
-        mean, std = (np.broadcast_to(np.float64(own), bands) for own in (self.mean, self.std))
+        mean, std = (
+            np.broadcast_to(np.array(own, np.float64), bands) for own in (self.mean, self.std)
+        )
         span = high - low
         return Scaling.make(low + mean * span, 1 / (std * span), -mean / std, (1 - mean) / std)
 

@@ -43,7 +43,7 @@ class Inputs:
 
     def channels(self, batch: Mapping[str, Any], view: int = 0) -> Tensor:
         """A view of a batch, ``[N, C, h, w]``, or of all dates ``[N, T, C, h, w]``."""
-        read = torch.cat([self._finished(name, batch[name][view]) for name in self.bands], dim=-3)
+        read = torch.cat([batch[name][view] for name in self.bands], dim=-3)
         if self.places == tuple(range(read.shape[-3])):
             return read
         empty = torch.zeros_like(read[..., :1, :, :])
@@ -69,14 +69,6 @@ class Inputs:
         if modality in RADAR or self.wanted == "two_sigma":
             return Radiometry.two_sigma()
         return Radiometry.quantile(0.0, 255.0) if eight_bits(modality) else Radiometry.reflectance()
-
-    def _finished(self, modality: str, images: Tensor) -> Tensor:
-        """What comes after the radiometry: SeCo's colours are standardised once stretched."""
-        if self.wanted != "seco" or eight_bits(modality):
-            return images
-        at = [COLOURS.index(_name(band)) for band in self.bands[modality]]
-        mean, std = (images.new_tensor(x)[at, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
-        return (images - mean) / std
 
 
 def eight_bits(modality: str) -> bool:
