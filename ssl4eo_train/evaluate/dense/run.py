@@ -45,7 +45,7 @@ def _examples(
     test = bench.splits["test"]
     row = {int(number): i for i, number in enumerate(test.ids_of(np.arange(len(test))))}
     seen = matrices.sum(dim=(1, 2)).clamp(min=1)
-    wrong = torch.empty(len(test), dtype=torch.float64)
+    wrong = torch.zeros(len(test), dtype=torch.float64)
     right = matrices.diagonal(dim1=1, dim2=2).sum(dim=1)
     wrong[[row[number] for number in samples]] = 1 - right.double() / seen
     rows = list(dict.fromkeys([*examples.by_digest(bench), *examples.wrongest(bench, wrong)]))
