@@ -114,6 +114,7 @@ def test_eurosat_shows_b8a_in_its_place(tmp_path: Path) -> None:
     assert found.test.statistics.dn_scale == 10000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no shared/data/eurosat_rgb")
 def test_the_published_division_of_eurosat_is_scikit_learns() -> None:
     """Over files in the order of their names, which is how SSL4EO-S12 lists them."""
@@ -130,6 +131,7 @@ def chips_of(found: Splits) -> set[str]:
     return set(found.train.keys) | set(found.test.keys)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no shared/data/eurosat_rgb")
 def test_the_split_of_presto_has_a_tenth_held_out() -> None:
     _, found = opened("eurosat_rgb", REAL, split="presto")
