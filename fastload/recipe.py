@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastload.bands import Shown, rgb_of
 from fastload.dtypes import OUTPUTS
@@ -190,16 +191,21 @@ class Radiometry:
     def _stretched(self, modality: str, bands: int) -> Scaling:
         """From limits to [0, 1], less the mean and by the standard deviation, if there are any."""
         low, high = (
-            np.broadcast_to(np.array(limit, np.float64), bands) for limit in (self.low, self.high)
+            np.broadcast_to(np.asarray(limit, np.float64), bands) for limit in (self.low, self.high)
         )
         if not self.mean:
             return Scaling.make(low, 1 / (high - low), 0, 1, bands)
         self._check_own(modality, bands)
         mean, std = (
-            np.broadcast_to(np.array(own, np.float64), bands) for own in (self.mean, self.std)
+            np.broadcast_to(np.asarray(own, np.float64), bands) for own in (self.mean, self.std)
         )
         span = high - low
         return Scaling.make(low + mean * span, 1 / (std * span), -mean / std, (1 - mean) / std)
+
+
+def _each(numbers: tuple[float, ...], bands: int) -> NDArray[np.float64]:
+    """One number for all bands, or one each, as ``[C]``."""
+    return np.broadcast_to(np.asarray(numbers, np.float64), bands)
 
 
 def _own(name: str, values: float | Sequence[float]) -> tuple[float, ...]:

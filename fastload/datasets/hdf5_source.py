@@ -95,8 +95,10 @@ class HDF5Source(Source):
         stages.bytes_out += out.nbytes
 
     def _error(self, sample: int, reason: str) -> DataError:
-        member = self.array if sample < 0 else f"{self.array}[{sample}]"
-        return DataError(self.store.path(self.file), member, 0, reason)
+        """Of one image, or of the whole array; HDF5 does not tell where its bytes lie."""
+        if sample < 0:
+            return DataError(self.store.path(self.file), self.array, -1, reason)
+        return DataError(self.store.path(self.file), f"{self.array}[{sample}]", 0, reason)
 
 
 class _File(StoreFile):

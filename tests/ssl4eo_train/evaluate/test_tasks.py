@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import train_test_split
@@ -15,6 +16,7 @@ from fastload.bands import PUBLISHED
 from fastload.datasets.eurosat import CLASSES
 from fastload.datasets.labels.corine import CLASSES_19, CLASSES_43
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.evaluate.published_options import FOLDER, task_options
 from ssl4eo_train.evaluate.task import Splits, Task
 from ssl4eo_train.evaluate.tasks import TASKS, task
 from tests.fastload.trees import bigearthnet as patches
@@ -114,6 +116,7 @@ def test_eurosat_shows_b8a_in_its_place(tmp_path: Path) -> None:
     assert found.test.statistics.dn_scale == 10000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no shared/data/eurosat_rgb")
 def test_the_published_division_of_eurosat_is_scikit_learns() -> None:
     """Over files in the order of their names, which is how SSL4EO-S12 lists them."""
@@ -130,6 +133,7 @@ def chips_of(found: Splits) -> set[str]:
     return set(found.train.keys) | set(found.test.keys)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no shared/data/eurosat_rgb")
 def test_the_split_of_presto_has_a_tenth_held_out() -> None:
     _, found = opened("eurosat_rgb", REAL, split="presto")
@@ -254,3 +258,18 @@ def test_a_csv_without_validation_holds_some_out(tmp_path: Path) -> None:
     _, found = opened("csv", trees.csv_tree(tmp_path, rows), val_share=0.25)
     assert [len(getattr(found, n)) for n in ("train", "val", "test")] == [3, 1, 2]
     keys(found)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_published_options_are_options_of_their_task(path: Path) -> None:
+    for method in yaml.safe_load(path.read_text())["runs"]:
+        options = task_options(path.stem, method)
+        made = vars(task(path.stem, options).options)
+        assert {name: made[name] for name in options} == options
+
+
+def test_published_options_go_by_the_method() -> None:
+    assert task_options("eurosat", "dino") == {"split": "stratified", "val_trains": True}
+    assert task_options("oscd", "seco")["images"] == "native"
+    assert task_options("oscd", "moco_v2")["border"] == "drop"
+    assert task_options("aid", "seco") == {}
