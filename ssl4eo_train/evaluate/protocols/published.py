@@ -7,6 +7,7 @@ arXiv:2103.16607), as their repositories have them.
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +77,7 @@ def find(task: str, method: str | None, mode: str, transformer: bool) -> Publish
     Raises:
         SetupError: where the papers have no such run.
     """
-    import yaml
-
-    path = FOLDER / f"{task}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
-        raise SetupError(f"--protocol published knows {known}, and not the task {task}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = _content(task)
     runs = content["runs"]
     if method not in runs:
         raise SetupError(
@@ -101,6 +96,19 @@ def find(task: str, method: str | None, mode: str, transformer: bool) -> Publish
             fields[name] = tuple(fields[name])
     plan = Plan(**fields)
     return Published(plan, run["wanted"], run["draw"], [*content["told"], *run["told"], *ALWAYS])
+
+
+@cache
+def _content(task: str) -> dict[str, Any]:
+    """What the file of a task holds; not to be changed."""
+    import yaml
+
+    path = FOLDER / f"{task}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+        raise SetupError(f"--protocol published knows {known}, and not the task {task}")
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def run(bench: Bench, options: Options) -> Outcome:

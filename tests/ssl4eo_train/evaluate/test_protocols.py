@@ -52,6 +52,7 @@ def test_mean_colours_are_found_by_an_untrained_backbone(
     assert accuracy(run(name, scenes.bench(means, tmp_path, backbone), **options)) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit"])
 def test_fine_tuning_finds_what_the_frozen_backbone_does_not_show(
     tmp_path: Path, arch: str
@@ -68,6 +69,7 @@ def test_fine_tuning_finds_what_the_frozen_backbone_does_not_show(
     assert found.settings["layer_decay"] == (0.75 if arch == "test_vit" else 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "finetune"])
 def test_test_labels_choose_nothing_and_two_runs_are_equal(
     means: Path, tmp_path: Path, name: str

@@ -122,6 +122,7 @@ def test_the_middle_is_that_of_resize_and_center_crop(bench: Bench) -> None:
     assert torch.equal(middle, whole[..., 2:30, 2:30])
 
 
+@pytest.mark.slow
 def test_several_labels_are_probed_and_trained(root: Path, tmp_path: Path) -> None:
     """Two labels that colours tell: k-NN, linear and fine-tuning rank them."""
     from ssl4eo_train.evaluate.figures import figure
@@ -145,6 +146,7 @@ def test_several_labels_are_probed_and_trained(root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_eurosat_is_told_by_colours_and_by_an_untrained_backbone() -> None:
     """Real chips, the published split of the data; of the backbone's, some."""
     from benchmarks import downstream
