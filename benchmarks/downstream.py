@@ -33,8 +33,8 @@ from ssl4eo_train import checkpoint, weights
 from ssl4eo_train.config import resolve
 from ssl4eo_train.distributed import World
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.figures import figure
 from ssl4eo_train.evaluate.inputs import match
+from ssl4eo_train.evaluate.numbers.figures import figure
 from ssl4eo_train.evaluate.outcome import Scored
 from ssl4eo_train.evaluate.pretrained import Channel, Pretrained, load
 from ssl4eo_train.evaluate.protocols import protocol

@@ -13,10 +13,12 @@ from fastload import DataError
 from fastload.processors import processors
 from ssl4eo_train import presets
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import examples, metrics, report, result, subsets
+from ssl4eo_train.evaluate import result, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
-from ssl4eo_train.evaluate.number import percent
+from ssl4eo_train.evaluate.numbers import metrics
+from ssl4eo_train.evaluate.numbers.number import percent
+from ssl4eo_train.evaluate.pages import examples, report
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
 from ssl4eo_train.evaluate.published_options import task_options

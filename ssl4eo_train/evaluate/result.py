@@ -15,8 +15,8 @@ from ssl4eo_train import __version__
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import surroundings
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.bootstrap import PERCENTILES, RESAMPLES
-from ssl4eo_train.evaluate.metrics import Measured
+from ssl4eo_train.evaluate.numbers.bootstrap import PERCENTILES, RESAMPLES
+from ssl4eo_train.evaluate.numbers.metrics import Measured
 from ssl4eo_train.evaluate.outcome import Outcome
 from ssl4eo_train.files import replaced
 

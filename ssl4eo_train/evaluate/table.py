@@ -14,7 +14,7 @@ from typing import Any
 
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import result
-from ssl4eo_train.evaluate.literature import Quoted, beside, input_of, method_of
+from ssl4eo_train.evaluate.numbers.literature import Quoted, beside, input_of, method_of
 
 Result = Mapping[str, Any]
 MARKS = {"read": "", "secondary": "†", "unverified": "‡"}

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.pooling import is_transformer
+from ssl4eo_train.evaluate.classify.pooling import is_transformer
 from ssl4eo_train.evaluate.pretrained import Pretrained
 
 LEVELS = 4

@@ -15,11 +15,11 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from fastload_kernels import View
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.classify.fit import fresh, repeatable, tell
 from ssl4eo_train.evaluate.dense import maps
 from ssl4eo_train.evaluate.dense.difference import Difference
 from ssl4eo_train.evaluate.dense.network import DenseNetwork, Segmenter
 from ssl4eo_train.evaluate.dense.plan import Plan
-from ssl4eo_train.evaluate.fit import fresh, repeatable, tell
 
 POWER = 0.9
 """Of the schedule ``poly`` (DeepLab, arXiv:1606.00915; mmsegmentation)."""

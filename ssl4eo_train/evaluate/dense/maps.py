@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from fastload_kernels import View
-from ssl4eo_train.evaluate import confusion
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense.network import DenseNetwork
 from ssl4eo_train.evaluate.dense.plan import SLIDES, Plan
+from ssl4eo_train.evaluate.numbers import confusion
 from ssl4eo_train.evaluate.task import Kind, Split
 from ssl4eo_train.knn import frozen
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.evaluate.classify.pooling import is_transformer
 from ssl4eo_train.evaluate.dense.backbone import Blocks, Neck, Stages, is_resnet
 from ssl4eo_train.evaluate.dense.plan import Plan
-from ssl4eo_train.evaluate.pooling import is_transformer
 from ssl4eo_train.evaluate.pretrained import Pretrained
 
 STRIDE, DILATED = 32, 8

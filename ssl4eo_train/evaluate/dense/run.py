@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl4eo_train.evaluate import examples
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense import fit, maps
 from ssl4eo_train.evaluate.dense.network import DenseNetwork
 from ssl4eo_train.evaluate.dense.plan import Plan
 from ssl4eo_train.evaluate.outcome import Example, Mapped, Outcome
+from ssl4eo_train.evaluate.pages import examples
 
 
 def run(bench: Bench, plan: Plan) -> Outcome:

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-from ssl4eo_train.evaluate import fit
 from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.classify import fit
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.classify.pooling import is_transformer, resolved
 from ssl4eo_train.evaluate.outcome import Outcome, Scored
-from ssl4eo_train.evaluate.plan import Plan
-from ssl4eo_train.evaluate.pooling import is_transformer, resolved
 from ssl4eo_train.methods.common import expect
 
 KINDS = ("class", "labels")

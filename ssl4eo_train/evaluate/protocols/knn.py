@@ -9,9 +9,9 @@ import torch
 
 from ssl4eo_train import knn
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.features import features
+from ssl4eo_train.evaluate.classify.features import features
+from ssl4eo_train.evaluate.classify.pooling import resolved
 from ssl4eo_train.evaluate.outcome import Outcome, Scored
-from ssl4eo_train.evaluate.pooling import resolved
 from ssl4eo_train.methods.common import expect
 
 KINDS = ("class", "labels")

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from ssl4eo_train.evaluate import heads, probes
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.features import features
-from ssl4eo_train.evaluate.figures import NAMES, figure
-from ssl4eo_train.evaluate.fit import loss_of, repeatable
+from ssl4eo_train.evaluate.classify import heads, probes
+from ssl4eo_train.evaluate.classify.features import features
+from ssl4eo_train.evaluate.classify.fit import loss_of, repeatable
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.classify.pooling import resolved
+from ssl4eo_train.evaluate.classify.schedules import rate
+from ssl4eo_train.evaluate.numbers.figures import NAMES, figure
 from ssl4eo_train.evaluate.outcome import Outcome, Scored
-from ssl4eo_train.evaluate.plan import Plan
-from ssl4eo_train.evaluate.pooling import resolved
-from ssl4eo_train.evaluate.schedules import rate
 from ssl4eo_train.evaluate.task import Split
 from ssl4eo_train.methods.common import expect
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import fastload
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import fit, subsets
+from ssl4eo_train.evaluate import subsets
 from ssl4eo_train.evaluate.bench import Bench
+from ssl4eo_train.evaluate.classify import fit
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.classify.pooling import is_transformer
 from ssl4eo_train.evaluate.dense import published as dense
-from ssl4eo_train.evaluate.examples import of_scores
 from ssl4eo_train.evaluate.outcome import Example, Outcome, Scored
-from ssl4eo_train.evaluate.plan import Plan
-from ssl4eo_train.evaluate.pooling import is_transformer
+from ssl4eo_train.evaluate.pages.examples import of_scores
 from ssl4eo_train.evaluate.pretrained import Wanted
 from ssl4eo_train.methods.common import expect
 

@@ -19,9 +19,9 @@ from fastload.datasets.rasters.raster_dataset import UNKNOWN
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
-from ssl4eo_train.evaluate.columns import labelled, nowhere
 from ssl4eo_train.evaluate.held_out import Validation, lowest, validating
 from ssl4eo_train.evaluate.task import Bands, Splits, Task
+from ssl4eo_train.evaluate.trees.columns import labelled, nowhere
 from ssl4eo_train.methods.common import expect
 
 SUFFIX = ".jpg"

@@ -20,10 +20,10 @@ from fastload.statistics import Statistics, What
 from fastload.statistics import statistics as found_statistics
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
-from ssl4eo_train.evaluate.columns import labelled
 from ssl4eo_train.evaluate.held_out import Validation, validating
 from ssl4eo_train.evaluate.task import Bands, Splits, Task
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.columns import labelled
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

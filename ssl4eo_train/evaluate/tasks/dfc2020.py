@@ -17,8 +17,16 @@ from dataclasses import dataclass
 from fastload.bands import PUBLISHED
 from fastload.datasets.scenes.tables import Classes
 from fastload.statistics import Statistics
-from ssl4eo_train.evaluate.scenes import IGNORED, Cutting, Divided, Found, Look, Scene, SceneTask
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.scenes import (
+    IGNORED,
+    Cutting,
+    Divided,
+    Found,
+    Look,
+    Scene,
+    SceneTask,
+)
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 CLASSES = (

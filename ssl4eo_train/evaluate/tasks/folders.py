@@ -14,8 +14,16 @@ from fastload.datasets.scenes.tables import Classes
 from fastload.statistics import Statistics
 from fastload.storage.errors import DataError
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.scenes import IGNORED, Cutting, Divided, Found, Look, Scene, SceneTask
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.scenes import (
+    IGNORED,
+    Cutting,
+    Divided,
+    Found,
+    Look,
+    Scene,
+    SceneTask,
+)
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")

@@ -8,7 +8,7 @@ So Val is tested here, and some of Train validate, which is another figure.
 from dataclasses import dataclass
 
 from fastload.datasets.scenes.tables import Classes
-from ssl4eo_train.evaluate.scenes import (
+from ssl4eo_train.evaluate.trees.scenes import (
     IGNORED,
     RGB,
     Cutting,
@@ -18,7 +18,7 @@ from ssl4eo_train.evaluate.scenes import (
     Scene,
     SceneTask,
 )
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 SCENES = ("Rural", "Urban")

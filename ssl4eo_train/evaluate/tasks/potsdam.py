@@ -9,10 +9,10 @@ have it (some leave out 7_10, whose labels have errors).
 
 from dataclasses import dataclass
 
-from ssl4eo_train.evaluate.isprs import ISPRSTask
-from ssl4eo_train.evaluate.isprs import Options as ISPRSOptions
-from ssl4eo_train.evaluate.scenes import Scene
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.isprs import ISPRSTask
+from ssl4eo_train.evaluate.trees.isprs import Options as ISPRSOptions
+from ssl4eo_train.evaluate.trees.scenes import Scene
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 IMAGES = {

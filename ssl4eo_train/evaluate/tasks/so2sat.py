@@ -23,9 +23,9 @@ from fastload.statistics_numbers import SO2SAT_BANDS
 from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from fastload.storage.store import Store
-from ssl4eo_train.evaluate.columns import TOGETHER, labelled, nowhere
 from ssl4eo_train.evaluate.held_out import Validation, validating
 from ssl4eo_train.evaluate.task import Bands, Splits, Task
+from ssl4eo_train.evaluate.trees.columns import TOGETHER, labelled, nowhere
 from ssl4eo_train.methods.common import expect
 
 CLASSES = (

@@ -13,10 +13,10 @@ bands go by name, and `as_rgb` does what the papers do.
 
 from dataclasses import dataclass
 
-from ssl4eo_train.evaluate.isprs import ISPRSTask
-from ssl4eo_train.evaluate.isprs import Options as ISPRSOptions
-from ssl4eo_train.evaluate.scenes import Divided, Scene
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.isprs import ISPRSTask
+from ssl4eo_train.evaluate.trees.isprs import Options as ISPRSOptions
+from ssl4eo_train.evaluate.trees.scenes import Divided, Scene
+from ssl4eo_train.evaluate.trees.tree import Tree
 
 TOP = "ISPRS_semantic_labeling_Vaihingen"
 LABELS = {

@@ -4,7 +4,7 @@ Layouts: as first shipped, ``before/before.tif``, ``after/after.tif`` and
 ``change label/change_label.tif`` of 32507 x 15354 pixels; as shipped later, with an official split,
 ``2012/whole_image/train/image/2012_train.tif``, ``2016/..`` and ``change_label/train/..``, and
 ``test``; any of these below ``1. The two-period image data``; or pairs that others have cut, see
-`ssl4eo_train.evaluate.pairs`.
+`ssl4eo_train.evaluate.trees.pairs`.
 
 The first has no split. The literature cuts it to windows of 256 pixels and draws 80, 10 and 10 % of
 them; so does this, by their places: neighbours are then on either side.
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import fastload
 from fastload.storage.at import Place, at
 from ssl4eo_train.evaluate.held_out import hold_out, validating
-from ssl4eo_train.evaluate.pairs import PairTask
-from ssl4eo_train.evaluate.scenes import Cutting, Divided, Scene
 from ssl4eo_train.evaluate.task import Bands, Splits
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.pairs import PairTask
+from ssl4eo_train.evaluate.trees.scenes import Cutting, Divided, Scene
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 WHOLE = ("before/before.tif", "after/after.tif", "change label/change_label.tif")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl4eo_train.evaluate.metrics import measure
+from ssl4eo_train.evaluate.numbers.metrics import measure
 from ssl4eo_train.evaluate.outcome import Example, Mapped, Outcome, Scored
 from ssl4eo_train.evaluate.result import FIELDS, _plain
 

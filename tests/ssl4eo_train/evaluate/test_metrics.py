@@ -14,8 +14,8 @@ from sklearn import metrics as sk
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from ssl4eo_train.evaluate import average_precision, bootstrap, confusion
-from ssl4eo_train.evaluate.metrics import NUMBERS, Measured, measure
+from ssl4eo_train.evaluate.numbers import average_precision, bootstrap, confusion
+from ssl4eo_train.evaluate.numbers.metrics import NUMBERS, Measured, measure
 from ssl4eo_train.evaluate.outcome import Mapped, Outcome, Scored
 from ssl4eo_train.evaluate.tasks import TASKS, task
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import fit, heads, layers, schedules
-from ssl4eo_train.evaluate.classifier import Classifier
-from ssl4eo_train.evaluate.plan import Plan
-from ssl4eo_train.evaluate.pooling import Pooled, default
+from ssl4eo_train.evaluate.classify import fit, heads, layers, schedules
+from ssl4eo_train.evaluate.classify.classifier import Classifier
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.classify.pooling import Pooled, default
 from ssl4eo_train.evaluate.protocols import published
 from tests.ssl4eo_train.evaluate import scenes
 

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from ssl4eo_train import knn
-from ssl4eo_train.evaluate import figures, probes
+from ssl4eo_train.evaluate.classify import probes
+from ssl4eo_train.evaluate.numbers import figures
 
 
 def features(classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.figures import figure
+from ssl4eo_train.evaluate.numbers.figures import figure
 from ssl4eo_train.evaluate.outcome import Outcome, Scored
 from ssl4eo_train.evaluate.protocols import protocol
 from tests.ssl4eo_train.evaluate import scenes

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 import fastload
-from ssl4eo_train.evaluate import charts, report
-from ssl4eo_train.evaluate import examples as chosen
-from ssl4eo_train.evaluate.number import percent
+from ssl4eo_train.evaluate.numbers.number import percent
 from ssl4eo_train.evaluate.outcome import Mapped, Scored
-from ssl4eo_train.evaluate.report_examples import UNKNOWN, map_of, palette
+from ssl4eo_train.evaluate.pages import charts, report
+from ssl4eo_train.evaluate.pages import examples as chosen
+from ssl4eo_train.evaluate.pages.report_examples import UNKNOWN, map_of, palette
 from tests.fastload.test_inspect import tags
 from tests.ssl4eo_train.evaluate import made, results
 

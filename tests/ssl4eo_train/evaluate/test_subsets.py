@@ -10,11 +10,12 @@ import torch
 
 import fastload
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import fit, subsets
+from ssl4eo_train.evaluate import subsets
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.classifier import Classifier
+from ssl4eo_train.evaluate.classify import fit
+from ssl4eo_train.evaluate.classify.classifier import Classifier
+from ssl4eo_train.evaluate.classify.plan import Plan
 from ssl4eo_train.evaluate.outcome import Scored
-from ssl4eo_train.evaluate.plan import Plan
 from ssl4eo_train.evaluate.protocols import published
 from ssl4eo_train.evaluate.tasks import task
 from tests.shared_data import shared_data
@@ -125,7 +126,7 @@ def test_the_middle_is_that_of_resize_and_center_crop(bench: Bench) -> None:
 @pytest.mark.slow
 def test_several_labels_are_probed_and_trained(root: Path, tmp_path: Path) -> None:
     """Two labels that colours tell: k-NN, linear and fine-tuning rank them."""
-    from ssl4eo_train.evaluate.figures import figure
+    from ssl4eo_train.evaluate.numbers.figures import figure
     from ssl4eo_train.evaluate.protocols import finetune, knn, linear
 
     its: Any = task("eurosat_rgb")

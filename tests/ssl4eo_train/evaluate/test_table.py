@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ssl4eo_train.evaluate.literature import beside, quoted
-from ssl4eo_train.evaluate.metrics import NUMBERS
+from ssl4eo_train.evaluate.numbers.literature import beside, quoted
+from ssl4eo_train.evaluate.numbers.metrics import NUMBERS
 from ssl4eo_train.evaluate.table import latex_escaped, main, markdown_escaped
 from tests.ssl4eo_train.evaluate import results
 

@@ -10,10 +10,10 @@ from PIL import Image
 import fastload
 from benchmarks.archives.trees import noise
 from fastload.bands import PUBLISHED
-from ssl4eo_train.evaluate.isprs import COLOURS
-from ssl4eo_train.evaluate.scenes import IGNORED
 from ssl4eo_train.evaluate.task import MASK
 from ssl4eo_train.evaluate.tasks import dfc2020, oscd, potsdam, vaihingen
+from ssl4eo_train.evaluate.trees.isprs import COLOURS
+from ssl4eo_train.evaluate.trees.scenes import IGNORED
 from tests.ssl4eo_train.evaluate import trees
 from tests.ssl4eo_train.evaluate.test_tasks import keys, opened
 

@@ -9,10 +9,10 @@ import pytest
 import fastload
 from fastload.bands import PUBLISHED
 from fastload.statistics_numbers import SO2SAT_BANDS
-from ssl4eo_train.evaluate.isprs import COLOURS
-from ssl4eo_train.evaluate.scenes import IGNORED
 from ssl4eo_train.evaluate.task import MASK
 from ssl4eo_train.evaluate.tasks import oscd, potsdam, vaihingen
+from ssl4eo_train.evaluate.trees.isprs import COLOURS
+from ssl4eo_train.evaluate.trees.scenes import IGNORED
 from tests.ssl4eo_train.evaluate import trees
 from tests.ssl4eo_train.evaluate.test_tasks import opened
 

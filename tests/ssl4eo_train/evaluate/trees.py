@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmarks.archives.trees import noise, tif
 from fastload.bands import PUBLISHED
-from ssl4eo_train.evaluate.isprs import COLOURS
 from ssl4eo_train.evaluate.tasks import dfc2020, oscd, potsdam, vaihingen
+from ssl4eo_train.evaluate.trees.isprs import COLOURS
 
 Pixels = NDArray[Any]
 SIZE = 16

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from fastload_kernels import View
-from ssl4eo_train.evaluate import layers, schedules
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.classifier import Classifier
-from ssl4eo_train.evaluate.figures import NAMES, figure
-from ssl4eo_train.evaluate.plan import Plan
+from ssl4eo_train.evaluate.classify import layers, schedules
+from ssl4eo_train.evaluate.classify.classifier import Classifier
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.numbers.figures import NAMES, figure
 from ssl4eo_train.evaluate.task import Split
 from ssl4eo_train.knn import frozen
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl4eo_train import __version__
 from ssl4eo_train.evaluate.bench import Bench
-from ssl4eo_train.evaluate.pooling import Pooled
+from ssl4eo_train.evaluate.classify.pooling import Pooled
 from ssl4eo_train.evaluate.task import Split
 from ssl4eo_train.knn import frozen
 

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastload.datasets.scenes.tables import Classes
-from ssl4eo_train.evaluate.scenes import IGNORED, Cutting, Divided, Found, Look, Scene, SceneTask
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.scenes import (
+    IGNORED,
+    Cutting,
+    Divided,
+    Found,
+    Look,
+    Scene,
+    SceneTask,
+)
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 COLOURS = {

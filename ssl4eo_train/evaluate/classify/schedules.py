@@ -2,7 +2,7 @@
 
 import math
 
-from ssl4eo_train.evaluate.plan import Plan
+from ssl4eo_train.evaluate.classify.plan import Plan
 
 
 def rate(plan: Plan, step: int, steps_per_epoch: int) -> float:

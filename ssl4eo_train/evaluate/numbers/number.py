@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl4eo_train.evaluate.bootstrap import interval
+from ssl4eo_train.evaluate.numbers.bootstrap import interval
 
 Number = dict[str, float | None]
 """`value`, in [0, 1], and `low` and `high` of its interval; None where it is undefined."""

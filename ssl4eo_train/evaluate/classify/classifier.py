@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import heads
-from ssl4eo_train.evaluate.plan import Plan
-from ssl4eo_train.evaluate.pooling import Pooled
+from ssl4eo_train.evaluate.classify import heads
+from ssl4eo_train.evaluate.classify.plan import Plan
+from ssl4eo_train.evaluate.classify.pooling import Pooled
 from ssl4eo_train.evaluate.pretrained import Pretrained
 
 

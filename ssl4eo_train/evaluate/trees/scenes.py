@@ -15,7 +15,7 @@ from fastload.storage.at import Place, at
 from fastload.storage.errors import DataError
 from ssl4eo_train.evaluate.held_out import Validation, chosen_told, lowest
 from ssl4eo_train.evaluate.task import MASK, Bands, Kind, Split, Splits, Task
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.tree import Tree
 from ssl4eo_train.methods.common import expect
 
 IGNORED = 255

@@ -43,7 +43,11 @@ def quoted() -> tuple[Quoted, ...]:
     """All of them."""
     import yaml
 
-    text = files("ssl4eo_train.evaluate").joinpath("literature.yaml").read_text(encoding="utf-8")
+    text = (
+        files("ssl4eo_train.evaluate.numbers")
+        .joinpath("literature.yaml")
+        .read_text(encoding="utf-8")
+    )
     return tuple(Quoted(**row) for row in yaml.safe_load(text)["figures"])
 
 

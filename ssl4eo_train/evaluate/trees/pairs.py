@@ -11,8 +11,8 @@ Layouts, of files of the same name, ``A`` before, ``B`` after, and ``label`` or 
 from fastload.datasets.labels.listed import names_in
 from fastload.datasets.scenes.tables import Classes
 from fastload.storage.errors import DataError
-from ssl4eo_train.evaluate.scenes import RGB, Divided, Found, Look, Scene, SceneTask
-from ssl4eo_train.evaluate.tree import Tree
+from ssl4eo_train.evaluate.trees.scenes import RGB, Divided, Found, Look, Scene, SceneTask
+from ssl4eo_train.evaluate.trees.tree import Tree
 
 SUFFIXES = (".png", ".jpg", ".tif", ".tiff")
 LABELS = ("label", "OUT")

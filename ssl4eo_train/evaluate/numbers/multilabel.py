@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl4eo_train.evaluate import average_precision, bootstrap
-from ssl4eo_train.evaluate.confusion import mean, ratio
-from ssl4eo_train.evaluate.number import Number, number
+from ssl4eo_train.evaluate.numbers import average_precision, bootstrap
+from ssl4eo_train.evaluate.numbers.confusion import mean, ratio
+from ssl4eo_train.evaluate.numbers.number import Number, number
 from ssl4eo_train.evaluate.outcome import Scored
 
 Array = NDArray[np.float64]

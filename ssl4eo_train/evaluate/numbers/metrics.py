@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl4eo_train.evaluate import bootstrap, confusion, multilabel
-from ssl4eo_train.evaluate.by_batch import by_batch
-from ssl4eo_train.evaluate.number import Number, number
+from ssl4eo_train.evaluate.numbers import bootstrap, confusion, multilabel
+from ssl4eo_train.evaluate.numbers.by_batch import by_batch
+from ssl4eo_train.evaluate.numbers.number import Number, number
 from ssl4eo_train.evaluate.outcome import Mapped, Outcome, Scored
 from ssl4eo_train.evaluate.task import Kind, Task
 
@@ -40,7 +40,7 @@ class Measured:
         numbers: by name, see `NUMBERS`.
         per_class: of each class its figures by name.
         support: of each class, how many images, or pixels, are of it.
-        by_batch: see `ssl4eo_train.evaluate.by_batch`.
+        by_batch: see `ssl4eo_train.evaluate.numbers.by_batch`.
         confusion: ``[K, K]``, rows being what is true; of tasks of several labels none.
     """
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ssl4eo_train.evaluate.heads import HEADS, STARTS
-from ssl4eo_train.evaluate.pooling import POOLS
+from ssl4eo_train.evaluate.classify.heads import HEADS, STARTS
+from ssl4eo_train.evaluate.classify.pooling import POOLS
 from ssl4eo_train.evaluate.task import Split
 from ssl4eo_train.methods.common import expect
 

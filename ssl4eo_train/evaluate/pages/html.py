@@ -11,7 +11,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def page(title: str, parts: Iterable[str]) -> str:
     """A page that needs nothing else, and asks nobody for anything."""
     style = files("fastload.inspect").joinpath("page.css").read_text(encoding="utf-8")
-    own = files("ssl4eo_train.evaluate").joinpath("report.css").read_text(encoding="utf-8")
+    own = files("ssl4eo_train.evaluate.pages").joinpath("report.css").read_text(encoding="utf-8")
     return "".join((
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',

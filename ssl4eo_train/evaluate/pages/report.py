@@ -5,11 +5,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ssl4eo_train.evaluate import charts, literature
-from ssl4eo_train.evaluate.html import facts, page, soft, table
-from ssl4eo_train.evaluate.number import percent
+from ssl4eo_train.evaluate.numbers import literature
+from ssl4eo_train.evaluate.numbers.number import percent
 from ssl4eo_train.evaluate.outcome import Example
-from ssl4eo_train.evaluate.report_examples import gallery
+from ssl4eo_train.evaluate.pages import charts
+from ssl4eo_train.evaluate.pages.html import facts, page, soft, table
+from ssl4eo_train.evaluate.pages.report_examples import gallery
 from ssl4eo_train.files import replaced
 
 NAME = "report.html"

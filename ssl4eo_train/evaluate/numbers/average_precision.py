@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload_kernels.compiled import jit
-from ssl4eo_train.evaluate import bootstrap
+from ssl4eo_train.evaluate.numbers import bootstrap
 
 
 @dataclass(frozen=True)

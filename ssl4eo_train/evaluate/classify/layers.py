@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.classifier import Classifier
-from ssl4eo_train.evaluate.pooling import is_transformer
+from ssl4eo_train.evaluate.classify.classifier import Classifier
+from ssl4eo_train.evaluate.classify.pooling import is_transformer
 
 _FIRST = ("cls_token", "mask_token", "pos_embed", "reg_token")
 _NEVER_DECAY = ("cls_token", "pos_embed", "dist_token")

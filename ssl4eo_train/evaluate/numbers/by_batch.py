@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl4eo_train.evaluate import confusion
+from ssl4eo_train.evaluate.numbers import confusion
 from ssl4eo_train.evaluate.outcome import Mapped, Scored
 from ssl4eo_train.evaluate.task import Kind
 

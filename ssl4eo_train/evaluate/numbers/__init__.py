@@ -1,0 +1,1 @@
+"""Figures of a test split, with their intervals, and published ones."""

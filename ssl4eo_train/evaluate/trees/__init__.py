@@ -1,0 +1,1 @@
+"""What the tasks share of reading their distributors' files."""
