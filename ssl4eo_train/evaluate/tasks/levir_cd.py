@@ -1,7 +1,7 @@
 """LEVIR-CD (Chen and Shi, Remote Sensing 12(10), 2020): change of buildings, 637 pairs of 1024 px.
 
-See `ssl4eo_train.evaluate.trees.pairs` for the layouts. Trees that are already cut to 256 pixels are
-read as well. Split: as distributed. Published figures are of windows of 256 pixels (BIT,
+See `ssl4eo_train.evaluate.trees.pairs` for the layouts. Trees that are already cut to 256 pixels
+are read as well. Split: as distributed. Published figures are of windows of 256 pixels (BIT,
 arXiv:2103.00208).
 """
 
