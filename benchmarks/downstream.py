@@ -45,10 +45,12 @@ from ssl4eo_train.train import train
 SEEDS = 3
 TRIAL = 20
 """Steps by which a step's time is found, for ``--minutes``."""
+CHIPS = 21_600
+"""That are trained on."""
 PROTOCOLS = ("knn", "linear")
-_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 32, "batch_size": 128, "steps": 800}
+_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 32, "batch_size": 128, "epochs": 5}
 # Chips of 64 pixels shown at 128, so that a patch is 8 of their pixels; 6 blocks of width 64.
-_VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 128, "batch_size": 128, "steps": 1500}
+_VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 128, "batch_size": 128, "epochs": 9}
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {**_RESNET, "lr": 0.06, "options": {"queue": 4096, "momentum": 0.99}},
     "moco_v3": {**_RESNET, "lr": 3e-3, "options": {"hidden": 512, "width": 128}},
@@ -80,6 +82,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 """By method: a small backbone, and rates that show progress in minutes on two cores."""
+WARMUP = 0.1
+"""Share of the schedule over which the rate rises, where a method has a warm-up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +123,9 @@ def measure(
         changes: settings other than these.
     """
     if minutes is not None:
-        seconds = _trained(method, seed, data, {**changes, "steps": TRIAL})[1]
-        changes["steps"] = max(TRIAL, round(minutes * 60 / seconds * TRIAL))
+        saved, seconds = _trained(method, seed, data, {**changes, "steps": TRIAL})
+        steps = minutes * 60 / seconds * TRIAL
+        changes["epochs"] = max(1, round(steps * saved["run"]["batch"] / CHIPS))
     with tempfile.TemporaryDirectory() as out:
         saved, seconds = _trained(method, seed, data, changes, Path(out))
         trained = load(out)
@@ -151,6 +156,10 @@ def _trained(
             "seed": seed,
             **changes,
         }
+        options = dict(given["options"])
+        if hasattr(METHODS[method].Options(), "warmup"):
+            options.setdefault("warmup", WARMUP * given["epochs"])
+        given["options"] = options
         config = resolve(given, None, World())
         start = perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -270,7 +279,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--methods", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     p.add_argument("--seeds", type=int, default=SEEDS, help=f"runs a method ({SEEDS})")
     p.add_argument("--minutes", type=float, help="of training a run; default: as many as it takes")
-    p.add_argument("--steps", type=int, help="of each run, in place of its setting's")
+    p.add_argument("--epochs", type=int, help="of each run, in place of its setting's")
+    p.add_argument("--steps", type=int, help="after which a run ends, to try the command out")
     p.add_argument("--chips", type=int, help="looked at in each split, to try the command out")
     p.add_argument("--json", type=Path, metavar="FILE", help="where all figures go, by method")
     return p
@@ -279,7 +289,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where a method gains nothing."""
     args = parser().parse_args(argv)
-    changes = {} if args.steps is None else {"steps": args.steps}
+    asked = {"epochs": args.epochs, "steps": args.steps}
+    changes = {name: value for name, value in asked.items() if value is not None}
     colours = colours_of(args.data, args.chips)
     outcomes: list[Outcome] = []
     for method in args.methods:

@@ -47,9 +47,9 @@ def row(content: Mapping[str, Any], name: str) -> dict[str, Any]:
         "metric_value": number["value"],
         "ci_lower": number["low"],
         "ci_upper": number["high"],
-        "best_c": chosen.get("c"),
-        "best_lr": chosen.get("lr", chosen.get("rate")),
-        "best_batch_size": chosen.get("batch"),
+        # Its penalty is that of scikit-learn, see `classify.probes.logistic`.
+        "best_c": 1 / (chosen["l2"] * content["splits"]["train"]) if "l2" in chosen else None,
+        "best_lr": chosen.get("rate"),
         **{f"n_{split}": content["splits"].get(split) for split in ("train", "val", "test")},
         "seed": content["seed"],
         "model": MODEL,
@@ -67,7 +67,7 @@ def _method(protocol: str, settings: Mapping[str, Any]) -> str:
     """Its name of a protocol."""
     if protocol == "knn":
         return f"knn{settings['neighbours']}"
-    return f"seg-{settings.get('head', 'segment')}" if protocol == "segment" else protocol
+    return f"seg-{settings['decoder']}" if protocol == "segment" else protocol
 
 
 def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

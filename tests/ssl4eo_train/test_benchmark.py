@@ -216,6 +216,13 @@ def test_rows_are_in_its_columns(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_a_row_says_what_was_chosen() -> None:
+    linear = {**RESULT, "protocol": "linear", "chosen": {"l2": 0.01, "val_map_micro": 0.7}}
+    assert benchmark_rows.row(linear, "mine")["best_c"] == 1.0  # scikit-learn's, of 100 samples.
+    dense = {**RESULT, "protocol": "segment", "settings": {"decoder": "fpn"}}
+    assert benchmark_rows.row(dense, "mine")["method"] == "seg-fpn"
+
+
 def test_the_command_says_what_it_cannot_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
