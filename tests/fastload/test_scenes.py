@@ -181,7 +181,9 @@ def _odd_number(root: Path) -> None:
 
 
 def _colours(root: Path) -> None:
-    png(root / "s1_mask.png", np.zeros((3, 32, 32), np.uint8))
+    pixels = np.zeros((3, 32, 32), np.uint8)
+    pixels[0] = 255
+    png(root / "s1_mask.png", pixels)
 
 
 def _floats(root: Path) -> None:
@@ -205,7 +207,7 @@ def _empty(root: Path) -> None:
     [
         (_odd_size, "is an image of 32 x 40, expected 32 x 32 as its scene has"),
         (_odd_number, "holds the number 9 at row 20, column 3, expected one of 0, 255"),
-        (_colours, "has bands: 3, expected 1"),
+        (_colours, "holds colours, expected the numbers of classes"),
         (_floats, "is no sound image"),
         (_gone, "there is no such file"),
         (_text, "is no sound image"),

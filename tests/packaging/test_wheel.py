@@ -104,7 +104,7 @@ def test_the_sdist_holds_the_sources_and_nothing_that_git_ignores(built):
 def test_the_metadata(built):
     metadata = about(built["wheel"])
     assert (metadata["Name"], metadata["Version"]) == ("fastload-eo", fastload.__version__)
-    users = {"train", "labels", "rasters", "images", "tools", "dask", "remote"}
+    users = {"train", "evaluate", "labels", "rasters", "images", "tools", "dask", "remote"}
     assert set(metadata.get_all("Provides-Extra")) == {"cuda13", *users}
     requires = [r for r in metadata.get_all("Requires-Dist") if "cuda13" in r]
     assert len(requires) == 3

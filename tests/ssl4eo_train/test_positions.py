@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from timm.models import VisionTransformer
 
-from ssl4eo_train import export
+from ssl4eo_train import weights
 from ssl4eo_train.methods import METHODS, Settings, dino
 from ssl4eo_train.methods.positions import resampled
 
@@ -100,7 +100,7 @@ def test_what_is_exported_is_timms() -> None:
     settings = Settings(
         arch="test_vit", bands=3, image_size=64, batch=4, seed=0, options=dino.Options()
     )
-    other = timm.create_model(**export.constructor("dino", settings))
+    other = timm.create_model(**weights.constructor("dino", settings))
     other.load_state_dict(model.backbone.state_dict())
     images = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(other.eval()(images), model.eval().backbone(images))
