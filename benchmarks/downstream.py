@@ -48,9 +48,10 @@ TRIAL = 20
 CHIPS = 21_600
 """That are trained on."""
 PROTOCOLS = ("knn", "linear")
-_RESNET: dict[str, Any] = {"arch": "resnet18", "image_size": 32, "batch_size": 128, "epochs": 5}
-# Chips of 64 pixels shown at 128, so that a patch is 8 of their pixels; 6 blocks of width 64.
-_VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 128, "batch_size": 128, "epochs": 9}
+# Four blocks, 96 features.
+_RESNET: dict[str, Any] = {"arch": "test_resnet", "image_size": 32, "batch_size": 128, "epochs": 6}
+# Patches of 16 of a chip's 64 pixels; 6 blocks of width 64.
+_VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 64, "batch_size": 128, "epochs": 6}
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {**_RESNET, "lr": 0.06, "options": {"queue": 4096, "momentum": 0.99}},
     "moco_v3": {**_RESNET, "lr": 3e-3, "options": {"hidden": 512, "width": 128}},
