@@ -20,6 +20,8 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -29,6 +31,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.learning import settle, spread
+from fastload.processors import processors
 from ssl4eo_train import checkpoint, weights
 from ssl4eo_train.config import resolve
 from ssl4eo_train.distributed import World
@@ -283,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--epochs", type=int, help="of each run, in place of its setting's")
     p.add_argument("--steps", type=int, help="after which a run ends, to try the command out")
     p.add_argument("--chips", type=int, help="looked at in each split, to try the command out")
+    p.add_argument("--jobs", type=int, default=processors(), help="runs at a time, a core each")
     p.add_argument("--json", type=Path, metavar="FILE", help="where all figures go, by method")
     return p
 
@@ -294,14 +298,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     changes = {name: value for name, value in asked.items() if value is not None}
     colours = colours_of(args.data, args.chips)
     outcomes: list[Outcome] = []
-    for method in args.methods:
-        for seed in range(args.seeds):
-            found = measure(method, seed, args.data, args.minutes, args.chips, **changes)
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as jobs:
+        runs = [
+            jobs.submit(measure, method, seed, args.data, args.minutes, args.chips, **changes)
+            for method in args.methods
+            for seed in range(args.seeds)
+        ]
+        for found in (run.result() for run in runs):
             outcomes.append(found)
             gains = ", ".join(f"{n} {100 * found.gain(n):+.1f}" for n in PROTOCOLS)
-            print(f"{method}, seed {seed}: {gains} points", file=sys.stderr, flush=True)
-        if args.json is not None:  # Method by method, as the whole takes hours.
-            write(args.json, outcomes, colours)
+            print(f"{found.method}, seed {found.seed}: {gains} points", file=sys.stderr, flush=True)
+            if args.json is not None:  # Run by run, as the whole takes an hour.
+                write(args.json, outcomes, colours)
     print(table(outcomes, colours))
     failed = unbeaten(outcomes)
     for method, names in failed.items():
