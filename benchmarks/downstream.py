@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine
-from benchmarks.learning import settle, spread
+from benchmarks.learning import by_method, settle, spread
 from fastload.processors import processors
 from ssl4eo_train import checkpoint, weights
 from ssl4eo_train.config import resolve
@@ -173,14 +173,14 @@ def _trained(
 
 def bench_of(pretrained: Pretrained, data: Path, seed: int, chips: int | None = None) -> Bench:
     """EuroSAT RGB before a backbone."""
-    its = task("eurosat_rgb")
-    inputs = match(pretrained.channels, its.offers(data), False, pretrained.wanted)
-    splits = its.splits(data, inputs.bands, seed)
+    eurosat = task("eurosat_rgb")
+    inputs = match(pretrained.channels, eurosat.offers(data), False, pretrained.wanted)
+    splits = eurosat.splits(data, inputs.bands, seed)
     every = {"train": splits.train, "val": splits.val, "test": splits.test}
     # The chips lie class by class, so that fewer are taken at regular distances.
     steps = {n: -(-len(x) // chips) if chips else 1 for n, x in every.items()}
     return Bench(
-        task=its,
+        task=eurosat,
         pretrained=pretrained,
         inputs=inputs,
         splits={n: x.subset(range(0, len(x), steps[n])) for n, x in every.items()},  # type: ignore[misc]
@@ -236,13 +236,6 @@ def table(outcomes: Sequence[Outcome], colours: float) -> str:
         f"Statistics of colours, probed linearly: {100 * colours:.1f} %.",
     ]
     return "\n".join(lines)
-
-
-def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Outcomes by method, in the order in which they came."""
-    return {
-        m: [r for r in outcomes if r.method == m] for m in dict.fromkeys(r.method for r in outcomes)
-    }
 
 
 def unbeaten(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 An untrained transformer hands on the mean spectrum as it is, and in optical data that says so much
 about the made scenes' labels that two methods need longer runs to find more.
 """
+
+
+class OfMethod(Protocol):
+    """An outcome of a run of some method."""
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+
+
+Run = TypeVar("Run", bound=OfMethod)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +212,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
-def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+def by_method(outcomes: Sequence[Run]) -> dict[str, list[Run]]:
     """Outcomes by method, in the order in which they came."""
     return {
         m: [r for r in outcomes if r.method == m] for m in dict.fromkeys(r.method for r in outcomes)

@@ -160,13 +160,25 @@ def _number(values: NDArray[np.float32]) -> str:
     return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
 
 
+def seco_radiometry(
+    colours: Sequence[int] = (0, 1, 2), zero: float = 0.0, one: float = 1.0
+) -> Radiometry:
+    """As SeCo shows its data: reflectance between quantiles of its bytes, to [0, 1], then as
+    ImageNet. Source: ServiceNow/seasonal-contrast, datasets/seco_dataset.py.
+
+    Args:
+        colours: of each band, which it is of red, green and blue.
+        zero, one: the number on disk of a reflectance of 0, and how far that of 1 is from it.
+    """
+    limits = [QUANTILES[RGB[i]] for i in colours]
+    low, high = (tuple(zero + q / 255 * one for q in of) for of in zip(*limits, strict=True))
+    mean, std = ([of[i] for i in colours] for of in (IMAGENET_MEAN, IMAGENET_STD))
+    return Radiometry.quantile(low, high, mean=mean, std=std)
+
+
 def _seco() -> Expected:
-    """Stretched by quantiles of SeCo's own bytes, then as ImageNet's images."""
-    low, high = np.array([QUANTILES[name] for name in RGB]).T / 255  # Of reflectance.
-    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
-    span = high - low
-    offset, scale = low + mean * span, 1 / (std * span)
-    made = Scaling.make(offset, scale, (0 - mean) / std, (1 - mean) / std)
+    """Of reflectance itself, whatever the data."""
+    made = seco_radiometry().scaling("S2L2A", len(RGB), statistics("v1.0"))
     source = "SeCo's code, which stretches to 8 bits and then standardises as ImageNet"
     return Expected(source, {"S2L2A": RGB}, {"S2L2A": made})
 

@@ -9,8 +9,9 @@ from fastload.bands import PUBLISHED, plain
 from fastload.statistics import statistics
 from fastload_kernels import Scaling
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.inputs import COLOURS, IMAGENET_MEAN, IMAGENET_STD, SAME
+from ssl4eo_train.evaluate.inputs import COLOURS, SAME
 from ssl4eo_train.evaluate.pretrained import Pretrained
+from ssl4eo_train.expected import IMAGENET_MEAN, IMAGENET_STD
 
 RADAR_SENSORS = ("s1", "sar", "sentinel1")
 NAMES = {

@@ -13,7 +13,7 @@ from fastload import DataError
 from fastload.processors import processors
 from ssl4eo_train import presets
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import result, subsets
+from ssl4eo_train.evaluate import result, subsets, tasks
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.inputs import match
 from ssl4eo_train.evaluate.numbers import metrics
@@ -21,9 +21,8 @@ from ssl4eo_train.evaluate.numbers.number import percent
 from ssl4eo_train.evaluate.pages import examples, report
 from ssl4eo_train.evaluate.pretrained import UNTRAINED, Channel, Wanted, load
 from ssl4eo_train.evaluate.protocols import PROTOCOLS, Module, protocol
-from ssl4eo_train.evaluate.published_options import task_options
+from ssl4eo_train.evaluate.published_settings import task_options
 from ssl4eo_train.evaluate.task import Task
-from ssl4eo_train.evaluate.tasks import TASKS, task
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -52,8 +51,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     how = protocol(args.protocol)
     asked_of_task = presets.assignments(args.task_options, "--task-options")
-    its = task(args.task, asked_of_task)
-    options = _options(args, its, how)
+    task = tasks.task(args.task, asked_of_task)
+    options = _options(args, task, how)
     result.claim(args.out, args.overwrite)
     backbone = load(
         args.checkpoint,
@@ -65,16 +64,16 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     if args.protocol == "published":
         method = options.method or backbone.method
-        its = task(args.task, {**task_options(args.task, method), **asked_of_task})
-    offered = its.offers(args.data)
+        task = tasks.task(args.task, {**task_options(args.task, method), **asked_of_task})
+    offered = task.offers(args.data)
     # The papers show zeros for B10 of L2A, and for what So2Sat lacks.
     zeros = args.missing_bands == "zero" or args.protocol == "published"
     inputs = match(backbone.channels, offered, zeros, backbone.wanted)
-    splits = its.splits(args.data, inputs.bands, args.seed)
+    splits = task.splits(args.data, inputs.bands, args.seed)
     draws = getattr(how, "DRAWS", False)
-    few = splits.train if draws else subsets.part(splits.train, args.fraction, its)
+    few = splits.train if draws else subsets.part(splits.train, args.fraction, task)
     bench = Bench(
-        task=its,
+        task=task,
         pretrained=backbone,
         inputs=inputs,
         splits={"train": few, "val": splits.val, "test": splits.test},
@@ -84,32 +83,32 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         out=args.out,
         engine=args.loader,
         cache=args.cache,
-        origin=f"{args.task} {args.data} {its.options}",
+        origin=f"{args.task} {args.data} {task.options}",
         name=args.task,
         fraction=args.fraction,
     )
     torch.manual_seed(args.seed)
     outcome = how.run(bench, options)
-    measured = metrics.measure(its, outcome, args.seed)
+    measured = metrics.measure(task, outcome, args.seed)
     shown = outcome.examples or examples.of_scores(bench, outcome.test)
     seconds = time.monotonic() - began
     content = result.record(bench, outcome, measured, vars(args), splits.told, seconds)
     result.write(args.out, content)
-    report.write(args.out, content, shown, its.ignored)
-    print(f"{args.task} {args.protocol} {its.metric} {percent(measured.numbers[its.metric])}")
+    report.write(args.out, content, shown, task.ignored)
+    print(f"{args.task} {args.protocol} {task.metric} {percent(measured.numbers[task.metric])}")
     return content
 
 
-def _options(args: argparse.Namespace, its: Task, how: Module) -> Any:
+def _options(args: argparse.Namespace, task: Task, how: Module) -> Any:
     """The protocol's options.
 
     Raises:
         SetupError: where there is no such option, or the protocol is not for the task.
     """
-    if its.kind not in how.KINDS:
+    if task.kind not in how.KINDS:
         raise SetupError(
             f"--protocol {args.protocol} is for tasks of {', '.join(how.KINDS)}; "
-            f"{args.task} is one of {its.kind}"
+            f"{args.task} is one of {task.kind}"
         )
     return presets.made(how.Options, presets.assignments(args.set), "--set")
 
@@ -132,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m ssl4eo_train.evaluate",
         description="Downstream numbers of a checkpoint, as result.json and report.html.",
     )
-    p.add_argument("--task", choices=list(TASKS), required=True)
+    p.add_argument("--task", choices=list(tasks.TASKS), required=True)
     p.add_argument("--protocol", choices=list(PROTOCOLS), required=True)
     p.add_argument(
         "--checkpoint",

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from fastload.bands import plain
-from fastload.datasets.seco import QUANTILES
 from fastload.recipe import REFLECTANCE, Radiometry
 from fastload.statistics import Statistics
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate.pretrained import Channel, Wanted
+from ssl4eo_train.expected import IMAGENET_MEAN, IMAGENET_STD, seco_radiometry
 
 SAME = {"r": "b4", "g": "b3", "b": "b2", "red": "b4", "green": "b3", "blue": "b2", "nir": "b8"}
 """Colours as bands of Sentinel-2."""
@@ -23,7 +23,6 @@ PICTURES = ("S2RGB", "RGB")
 OPTICAL = (*REFLECTANCE, *PICTURES)
 """Modalities whose bands stand for each other where their names agree, whatever the level."""
 RADAR = ("S1GRD", "S1RTC", "S1", "s1_grd")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,10 @@ class Inputs:
             SetupError: where ImageNet's numbers are wanted of a band that is none of its colours.
         """
         if self.wanted in ("imagenet", "seco"):
-            stretched = self.wanted == "seco" and not eight_bits(modality)
-            return (_seco if stretched else _imagenet)(modality, self.bands[modality], statistics)
+            if self.wanted == "imagenet" or eight_bits(modality):  # Pictures are stretched already.
+                return _imagenet(modality, self.bands[modality], statistics)
+            colours = _colours(modality, self.bands[modality])
+            return seco_radiometry(colours, statistics.dn_offset, statistics.dn_scale)
         if self.wanted == "standardise":
             return Radiometry.standardise()
         if modality in RADAR or self.wanted == "two_sigma":
@@ -83,23 +84,6 @@ def _imagenet(modality: str, bands: Sequence[str], statistics: Statistics) -> Ra
     where = _colours(modality, bands)
     mean = [offset + IMAGENET_MEAN[i] * scale for i in where]
     return Radiometry.standardise(mean, [IMAGENET_STD[i] * scale for i in where])
-
-
-def _seco(modality: str, bands: Sequence[str], statistics: Statistics) -> Radiometry:
-    """As SeCo shows its data: reflectance between its quantiles, to [0, 1], then as ImageNet.
-
-    Source: ServiceNow/seasonal-contrast, datasets/seco_dataset.py. Pictures are stretched already.
-    """
-    where = _colours(modality, bands)
-    limits = [[q / 255 for q in QUANTILES[COLOURS[i].upper()]] for i in where]  # of reflectance
-    low, high = zip(*limits, strict=True)
-    zero, one = statistics.dn_offset, statistics.dn_scale
-    return Radiometry.quantile(
-        tuple(zero + q * one for q in low),
-        tuple(zero + q * one for q in high),
-        mean=[IMAGENET_MEAN[i] for i in where],
-        std=[IMAGENET_STD[i] for i in where],
-    )
 
 
 def _colours(modality: str, bands: Sequence[str]) -> list[int]:

@@ -7,18 +7,15 @@ backbone, fields being those of `Plan`.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ssl4eo_train.errors import SetupError
+from ssl4eo_train.evaluate import published_settings
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense import run as dense
 from ssl4eo_train.evaluate.dense.plan import Plan
 from ssl4eo_train.evaluate.dense.stated import Divided, Stretched
 from ssl4eo_train.evaluate.inputs import Inputs
 from ssl4eo_train.evaluate.outcome import Outcome
-
-FOLDER = Path(__file__).parent.parent / "published"
 
 
 @dataclass(frozen=True)
@@ -45,19 +42,8 @@ def find(task: str, method: str | None) -> Published:
     Raises:
         SetupError: where the papers have no such run.
     """
-    import yaml
-
-    path = FOLDER / f"{task}.yaml"
-    if not path.exists():
-        raise SetupError(f"--protocol published does not know the task {task}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    runs = content["runs"]
-    if method not in runs:
-        raise SetupError(
-            f"{task} was published with {', '.join(runs)}, and not with {method or 'no method'}; "
-            "--set method=NAME takes another's settings"
-        )
-    common, run = content["common"], runs[method]
+    content = published_settings.of_task(task)
+    common, run = content["common"], published_settings.of_method(content, task, method)
     fields = {**common.get("plan", {}), **run.get("plan", {})}
     if "zoom" in fields:
         fields["zoom"] = tuple(fields["zoom"])

@@ -7,13 +7,11 @@ arXiv:2103.16607), as their repositories have them.
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import fastload
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate import subsets
+from ssl4eo_train.evaluate import published_settings, subsets
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.classify import fit
 from ssl4eo_train.evaluate.classify.plan import Plan
@@ -25,7 +23,6 @@ from ssl4eo_train.evaluate.pretrained import Wanted
 from ssl4eo_train.methods.common import expect
 
 KINDS = ("class", "labels", "segment", "change")
-FOLDER = Path(__file__).parent.parent / "published"
 DRAWS = True
 """A share of the training samples is drawn here, as published."""
 GPUS = 4
@@ -78,16 +75,11 @@ def find(task: str, method: str | None, mode: str, transformer: bool) -> Publish
     Raises:
         SetupError: where the papers have no such run.
     """
-    content = _content(task)
-    runs = content["runs"]
-    if method not in runs:
-        raise SetupError(
-            f"{task} was published with {', '.join(runs)}, and not with {method or 'no method'}; "
-            "--set method=NAME takes another's settings"
-        )
-    if mode not in runs[method]:
-        raise SetupError(f"{task} was published with {method} as {', '.join(runs[method])} only")
-    run = {**content["common"], **runs[method][mode]}
+    content = published_settings.of_task(task)
+    modes = published_settings.of_method(content, task, method)
+    if mode not in modes:
+        raise SetupError(f"{task} was published with {method} as {', '.join(modes)} only")
+    run = {**content["common"], **modes[mode]}
     fields: dict[str, Any] = {**content["common"]["plan"], **run["plan"]}
     fields |= {} if transformer else run.get("resnet", {})
     fields["batch"] = run["gpu_batch"] * GPUS
@@ -97,19 +89,6 @@ def find(task: str, method: str | None, mode: str, transformer: bool) -> Publish
             fields[name] = tuple(fields[name])
     plan = Plan(**fields)
     return Published(plan, run["wanted"], run["draw"], [*content["told"], *run["told"], *ALWAYS])
-
-
-@cache
-def _content(task: str) -> dict[str, Any]:
-    """What the file of a task holds; not to be changed."""
-    import yaml
-
-    path = FOLDER / f"{task}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
-        raise SetupError(f"--protocol published knows {known}, and not the task {task}")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
 
 
 def run(bench: Bench, options: Options) -> Outcome:

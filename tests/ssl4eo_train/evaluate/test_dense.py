@@ -14,6 +14,7 @@ from torch.optim import SGD
 
 from fastload_kernels import View
 from ssl4eo_train.errors import SetupError
+from ssl4eo_train.evaluate import published_settings
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.dense import fit, maps, published
 from ssl4eo_train.evaluate.dense.backbone import Stages, Taps, load
@@ -433,10 +434,10 @@ def test_a_published_run(changes: Path, tmp_path: Path, monkeypatch: pytest.Monk
     """What is otherwise than published is said."""
     folder = tmp_path / "published"
     folder.mkdir()
-    text = (published.FOLDER / "oscd.yaml").read_text()
+    text = (published_settings.FOLDER / "oscd.yaml").read_text()
     text += "\n  made: {inputs: {wanted: reflectance}, plan: {shuffled_test: true}}\n"
     (folder / "oscd.yaml").write_text(text)
-    monkeypatch.setattr(published, "FOLDER", folder)
+    monkeypatch.setattr(published_settings, "FOLDER", folder)
     its = dataclasses.replace(bench(changes, tmp_path, scenery.Changes()), name="oscd")
     outcome = papers.run(its, papers.Options(method="made", epochs=1, batch=4))
     assert matrices(outcome).shape == (6, 2, 2)

@@ -16,7 +16,7 @@ from fastload.bands import PUBLISHED
 from fastload.datasets.eurosat import CLASSES
 from fastload.datasets.labels.corine import CLASSES_19, CLASSES_43
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.evaluate.published_options import FOLDER, task_options
+from ssl4eo_train.evaluate.published_settings import FOLDER, task_options
 from ssl4eo_train.evaluate.task import Splits, Task
 from ssl4eo_train.evaluate.tasks import TASKS, task
 from tests.fastload.trees import bigearthnet as patches
