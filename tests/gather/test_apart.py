@@ -51,7 +51,7 @@ def nearest(lon: float, lat: float, angle: float) -> tuple[float, float]:
     return moved(lon, lat, angle, far)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.one_of(st.floats(-180, 180), st.sampled_from(EDGES)),
     st.one_of(st.floats(-79, 83.9), st.sampled_from([0.0, 56.0, 64.0, 70.0, 72.0, -45.0])),
