@@ -1,7 +1,7 @@
 """``python -m benchmarks.gather_plan``: how long a plan takes, and how much memory.
 
-The command runs in a process of its own, as a user runs it; its time is the clock's, and its memory
-the most that was resident.
+The command runs in a process of its own, as a user runs it; its time is the clock's and the
+processor's, and its memory the most that was resident.
 """
 
 import argparse
@@ -26,11 +26,12 @@ def measure(arguments: list[str]) -> dict[str, object]:
             check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         seconds = perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "arguments": " ".join(arguments),
             "seconds": round(seconds, 1),
-            "peak_bytes": peak,
+            "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+            "peak_bytes": used.ru_maxrss * 1024,
             "file_bytes": path.stat().st_size,
             "said": done.stdout.replace(folder, ""),
             **machine.describe(),

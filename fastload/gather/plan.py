@@ -17,8 +17,8 @@ from fastload.gather.say import Say, warn
 from fastload.gather.settings import Settings
 from fastload.gather.windows import windows
 
-BLOCK = 4096
-"""Locations that are drawn at once; nothing depends on it."""
+BLOCK = 1024
+"""Locations that are drawn at once; nothing but memory depends on it."""
 MORE = 1024
 """Further draws of a location that used up its own."""
 MOST = 100_000
@@ -128,15 +128,13 @@ def _locations(settings: Settings, law: Law) -> int:
     Raises:
         ValueError: where a file has fewer than were asked for.
     """
-    most = getattr(law, "most", None)
-    if most is None:
-        assert settings.locations is not None  # the settings have seen to it
-        return settings.locations
-    if settings.locations is not None and settings.locations > most:
+    asked = settings.locations or law.most
+    assert asked is not None  # the settings have seen to it
+    if law.most is not None and asked > law.most:
         raise ValueError(
-            f"{settings.places}: has {most} places, {settings.locations} locations are asked for"
+            f"{settings.places}: has {law.most} places, {asked} locations are asked for"
         )
-    return int(settings.locations or most)
+    return asked
 
 
 class _Making:
@@ -176,9 +174,10 @@ class _Making:
                     f"location {row} found {have} of {self.K} candidates in {start} draws: there "
                     f"is hardly room for more; ask for {fewer}fewer candidates or a wider area"
                 )
-            drawn = self._draw(np.array([row]), start, MORE)
+            count = min(MORE, MOST - start)
+            drawn = self._draw(np.array([row]), start, count)
             done, have = self.kept.settle(drawn, start, 0, have, out)
-            start += MORE
+            start += count
 
     def _draw(self, rows: Ints, attempt: int, count: int) -> Places:
         """`count` attempts of each location, ``[B * count]``."""

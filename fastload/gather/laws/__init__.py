@@ -21,10 +21,12 @@ class Law(Protocol):
     Attributes:
         sources: what it was made from, with names, licences and checksums, for the plan's file.
         names: of its cities, by number; empty where there are none.
+        most: how many locations it has at most; None where it has as many as one likes.
     """
 
     sources: dict[str, Any]
     names: tuple[str, ...]
+    most: int | None
 
     def draw(self, seed: int, location: Ints, attempt: Ints) -> Places:
         """Places of these attempts ``[M]``, each a function of its own three numbers alone, by

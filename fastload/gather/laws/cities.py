@@ -25,6 +25,8 @@ class Cities:
     distance from the city is Rayleigh's, and all directions are as likely at all latitudes.
     """
 
+    most: int | None = None
+
     def __init__(self, settings: "Settings", say: "Say") -> None:
         self.list: CityList = chosen(settings, say)
         self.spread = 1000 * settings.spread_km

@@ -22,7 +22,7 @@ class Given:
         table = tables.read(settings.places)
         self.lon = table.degrees(tables.LON, 180)
         self.lat = table.degrees(tables.LAT, 90)
-        self.most = len(self.lon)
+        self.most: int | None = len(self.lon)
         self.sources: dict[str, Any] = {"places": tables.source(table)}
 
     def draw(self, seed: int, location: Ints, attempt: Ints) -> Places:

@@ -19,6 +19,7 @@ class Polygons:
     are wanted: so all ground in them is as likely. Overlapping polygons count once."""
 
     names: tuple[str, ...] = ()
+    most: int | None = None
 
     def __init__(self, settings: "Settings", say: "Say") -> None:
         assert settings.places is not None  # the settings have seen to it

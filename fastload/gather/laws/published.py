@@ -32,6 +32,8 @@ class Published:
     rule has no effect; SeCo has none.
     """
 
+    most: int | None = None
+
     def __init__(self, settings: "Settings", say: "Say") -> None:
         self.list: CityList = chosen(settings, say)
         self.spread = settings.spread_km / (2 * math.pi * RADIUS_KM / 360)

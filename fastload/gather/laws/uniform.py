@@ -17,6 +17,7 @@ class Uniform:
     sine of a latitude. On the ellipsoid that is 0.7 % off at the equator and the poles."""
 
     names: tuple[str, ...] = ()
+    most: int | None = None
 
     def __init__(self, settings: "Settings", say: "Say") -> None:
         self.sources: dict[str, Any] = {}
