@@ -1,8 +1,8 @@
 """stac-fastapi-pgstac over PostgreSQL and PostGIS, as Planetary Computer runs it.
 
 It needs Debian's postgresql and postgis (`apt-get install postgresql postgresql-15-postgis-3`) and
-a Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that the
-variable FASTLOAD_PGSTAC_PYTHON names.
+a Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that
+the variable FASTLOAD_PGSTAC_PYTHON names.
 """
 
 import contextlib
