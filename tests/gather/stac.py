@@ -121,7 +121,8 @@ class Api(http.server.ThreadingHTTPServer):
         base = "https://api.stacspec.org/v1.0.0/"
         kinds = ["core", "item-search", *(f"item-search#{name}" for name in self.conforms)]
         links = [{"rel": "self", "href": self.url}, {"rel": "root", "href": self.url},
-                 {"rel": "search", "href": f"{self.url}/search", "method": "POST"}]  # fmt: skip
+                 {"rel": "search", "href": f"{self.url}/search", "method": "POST",
+                  "type": "application/geo+json"}]  # fmt: skip
         return {"type": "Catalog", "id": "made", "description": "made", "stac_version": "1.0.0",
                 "links": links, "conformsTo": [base + kind for kind in kinds]}  # fmt: skip
 
