@@ -4,8 +4,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from fastload.extras import missing
 from fastload.gather.acquisitions import newest, newest_first
 from fastload.gather.candidate import Candidate, Window
@@ -161,7 +159,7 @@ def _shape(item: Mapping[str, Any], candidate: Candidate) -> Any:
 def _fits(item: Mapping[str, Any], served: Served, candidate: Candidate, window: Window) -> bool:
     """Whether the item is what was asked for, which servers take differently."""
     time = time_of(item)
-    if not np.datetime64(window.start, "ns") <= time < np.datetime64(window.end, "ns"):
+    if not window.start <= time < window.end:
         return False
     if not _shape(item, candidate).covers(centre(candidate)):
         return False
