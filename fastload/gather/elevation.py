@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.gather.cog import Box, Cog, Read, read_all
-from fastload.gather.grid import PIXEL_M, SIDE
+from fastload.gather.grid import DEGREES, PIXEL_M, SIDE
 from fastload.gather.patch import Patch
 from fastload.gather.reading import Reading
 from fastload.gather.scene import Scene
 
 DEM = "DEM"
-_DEGREES = 4326
 _MARGIN = 2
 """Pixels about the patch that are read along."""
 _SAME = 1e-3
@@ -89,9 +88,9 @@ def _corner(image: Cog, lon: Floats) -> tuple[float, float]:
 
 def _box(image: Cog, lon: Floats, lat: Floats) -> Box | None:
     """The pixels of a tile about some points; None where it has none."""
-    if image.crs != _DEGREES or image.dtype.kind not in "fiu":
+    if image.crs != DEGREES or image.dtype.kind not in "fiu":
         raise image.error(
-            f"holds {image.dtype} pixels in EPSG:{image.crs}, expected numbers in EPSG:{_DEGREES}"
+            f"holds {image.dtype} pixels in EPSG:{image.crs}, expected numbers in EPSG:{DEGREES}"
         )
     left, top = _corner(image, lon)
     columns = _about((lon.min() - left) / image.dx, (lon.max() - left) / image.dx, image.shape[1])

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.gather.candidate import PATCH_M
+from fastload.storage.formats.geotiff import rasterio
 
 PIXEL_M = 10
 SIDE = round(PATCH_M / PIXEL_M)
 """Pixels of a patch's side."""
+DEGREES = 4326
+"""EPSG code of longitude and latitude."""
 STEP_M = 60
 """Corners of patches are multiples of this, so that each patch is made of whole pixels of all bands
 of Sentinel-2: its tiles begin at such multiples, in each zone."""
@@ -44,10 +47,7 @@ class Grid(NamedTuple):
         self, x: Sequence[float], y: Sequence[float]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Longitudes and latitudes ``[n]`` of coordinates in its zone."""
-        from rasterio.warp import transform
-
-        lon, lat = transform(f"EPSG:{self.crs}", "EPSG:4326", x, y)
-        return np.array(lon), np.array(lat)
+        return _transformed(self.crs, DEGREES, x, y)
 
 
 def grid_of(crs: int, lon: float, lat: float) -> Grid:
@@ -58,9 +58,7 @@ def grid_of(crs: int, lon: float, lat: float) -> Grid:
         crs: EPSG code of a grid in metres.
         lon, lat: in degrees.
     """
-    from rasterio.warp import transform
-
-    [x], [y] = transform("EPSG:4326", f"EPSG:{crs}", [lon], [lat])
+    [x], [y] = _transformed(DEGREES, crs, [lon], [lat])
     half = PATCH_M / 2
     return Grid(crs, _snapped(x - half), _snapped(y + half))
 
@@ -68,6 +66,17 @@ def grid_of(crs: int, lon: float, lat: float) -> Grid:
 def grid_of_transform(crs: int, transform: Sequence[float]) -> Grid:
     """The grid that a patch's `crs` and `transform` say."""
     return Grid(crs, transform[2], transform[5])
+
+
+def _transformed(
+    source: int, target: int, x: Sequence[float], y: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates ``[n]`` of another grid; degrees are longitude first."""
+    rasterio()
+    from rasterio.warp import transform
+
+    found = transform(f"EPSG:{source}", f"EPSG:{target}", x, y)
+    return np.array(found[0]), np.array(found[1])
 
 
 def utm_zone(lon: float, lat: float) -> int:

@@ -7,7 +7,7 @@ waits, asks again, throttles, has credentials, and names the URL. What comes of 
 as the archive has them, or an error, or `Unfit`, which only whole answers can say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from fastload.gather.cog import read_all
 from fastload.gather.elevation import DEM, read_elevation
 from fastload.gather.files import Files
 from fastload.gather.files import files as own_files
-from fastload.gather.grid import Grid, grid_of, utm_zone
+from fastload.gather.grid import Grid, grid_of, grid_of_transform, utm_zone
 from fastload.gather.optical import read_classes, read_optical
 from fastload.gather.patch import Patch
 from fastload.gather.radar import read_radar
@@ -78,16 +78,11 @@ def read_scenes(
     before = files.cost()
     grid = grid or _grid(scenes[0], candidate, open_href, files)
     reading = Reading(files, open_href, grid, max_missing)
-    if scenes[0].modality == DEM:
-        patch = read_elevation(scenes, reading)
-        cost = files.cost().since(before)
-        return [replace(patch, bytes_read=cost.nbytes, requests=cost.requests)]
     found = []
-    for scene in scenes:
-        patch = _READERS[_known(scene)](scene, reading)
-        cost = files.cost().since(before)
+    for some in [scenes] if scenes[0].modality == DEM else [[scene] for scene in scenes]:
+        patch, now = _READERS[_known(some[0])](some, reading), files.cost()
+        cost, before = now.since(before), now
         found.append(replace(patch, bytes_read=cost.nbytes, requests=cost.requests))
-        before = files.cost()
     return found
 
 
@@ -108,9 +103,7 @@ def read_sample(
         out[name] = read_scenes(
             scenes[name], candidate, open_href, grid=grid, max_missing=max_missing, files=files
         )
-        patch = out[name][0]
-        if grid is None:
-            grid = Grid(patch.crs, patch.transform[2], patch.transform[5])
+        grid = grid or grid_of_transform(out[name][0].crs, out[name][0].transform)
     return {name: out[name] for name in scenes}
 
 
@@ -148,4 +141,8 @@ def _known(scene: Scene) -> str:
     return scene.modality
 
 
-_READERS = dict.fromkeys(OPTICAL, read_optical) | dict.fromkeys(RADAR, read_radar)
+_READERS: dict[str, Callable[[Sequence[Scene], Reading], Patch]] = {
+    **dict.fromkeys(OPTICAL, lambda scenes, reading: read_optical(scenes[0], reading)),
+    **dict.fromkeys(RADAR, lambda scenes, reading: read_radar(scenes[0], reading)),
+    DEM: read_elevation,
+}

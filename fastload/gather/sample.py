@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastload.gather.candidate import Candidate
 from fastload.gather.clouds import cloud_share
 from fastload.gather.elevation import DEM
-from fastload.gather.grid import Grid
+from fastload.gather.grid import grid_of_transform
 from fastload.gather.patch import Patch
 from fastload.pack.tar import member_of
 from fastload.storage.formats.zarr_write import GroupWriter
@@ -68,7 +68,7 @@ def sample_bytes(patches: Patches, candidate: Candidate, key: str) -> dict[str, 
         raise ValueError(f"sample {key}: expected patches of a modality at least, got none")
     for name, some in ordered.items():
         _check(name, some, first)
-    place = _Place(key, candidate, Grid(first.crs, first.transform[2], first.transform[5]).centre)
+    place = _Place(key, candidate, grid_of_transform(first.crs, first.transform).centre)
     masks = {name: _masks(name, ordered) for name in ordered}
     with ThreadPoolExecutor(1, "sample") as one:
         work = [one.submit(_zip, name, some, masks[name], place)
