@@ -15,6 +15,9 @@ from fastload.storage.remote.trouble import Refused, Trouble
 from fastload.storage.store import Stat
 
 _GOOGLE = "https://storage.googleapis.com"
+_PAYER = "x-amz-request-payer"
+"""That whoever asks pays, as buckets such as those of Sentinel-2 L1C want it; sent where
+`AWS_REQUEST_PAYER` says so, which GDAL heeds, too."""
 
 
 class Bucket(Host):
@@ -121,13 +124,16 @@ class S3(Bucket):
         """What is None is as the environment and AWS's files have it."""
         environ = os.environ
         endpoint = endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-        self.region = region_name or region() or "us-east-1"
+        known = region_name or region()
+        self.region = known or "us-east-1"
         if endpoint:
             base = f"{endpoint.rstrip('/')}/{bucket}"
         elif "." in bucket:  # no certificate is for such a name
             base = f"https://s3.{self.region}.amazonaws.com/{bucket}"
         else:
-            base = f"https://{bucket}.s3.{self.region}.amazonaws.com"
+            # Without a region this is the name by which buckets of all regions are found (AWS,
+            # "Request routing"); who signs, and for the wrong one, is told the right one.
+            base = f"https://{bucket}.s3{f'.{known}' if known else ''}.amazonaws.com"
         super().__init__(bucket, prefix, base)
         if anonymous is None:
             anonymous = _yes("AWS_NO_SIGN_REQUEST") or _yes("AWS_SKIP_SIGNATURE")
@@ -137,7 +143,8 @@ class S3(Bucket):
     def sign(self, method: str, url: str) -> Headers:
         """See `Bucket.sign`."""
         keys: Keys | None = None if self._keys is None else self._keys()
-        return {} if keys is None else signed(method, url, keys, self.region)
+        payer = {_PAYER: "requester"} if os.environ.get("AWS_REQUEST_PAYER") == "requester" else {}
+        return {} if keys is None else signed(method, url, keys, self.region, more=payer)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_keys": None}
