@@ -5,7 +5,6 @@ import gc
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from tests.fastload import shardmaker
 from tests.fastload.faulty import (
     Ended,
     Faults,
+    Process,
     child,
     descriptors,
     mark,
@@ -346,7 +346,7 @@ def interrupted(root: str, engine: Any, workers: int, storage: str) -> None:
     next(batches)
 
 
-def interrupt(process: "subprocess.Popen[str]") -> None:
+def interrupt(process: Process) -> None:
     process.send_signal(signal.SIGINT)
 
 
