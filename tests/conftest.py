@@ -1,9 +1,17 @@
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Many tests start processes. Without bytecode on disk each would compile torch anew; and threads of
+# OpenMP that wait for each other take the processors from the other test process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SLOW = (
     "ssl4eo_train/test_torchrun.py", "ssl4eo_train/test_run.py", "ssl4eo_train/test_slurm.py",

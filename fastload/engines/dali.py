@@ -5,7 +5,9 @@ as one array, on a GPU or, once more copied, in host memory. The pipeline keeps 
 built once a loader, so nothing has to be check-pointed or fast-forwarded.
 """
 
+import os
 import threading
+import weakref
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -49,6 +51,7 @@ class Dali:
         self._staging = Staging(most_bytes(dataset, largest or 1), pinned)
         self._lock = threading.Lock()
         self._pipeline: Any = None
+        _MOVERS.add(self)
 
     def begin(self, request: Request, workers: Workers) -> "Carried":
         """See `Mover.begin`."""
@@ -95,6 +98,23 @@ def build(shares: int, queue: Any) -> Any:
         pipeline.set_outputs(moved if index is None else moved.gpu())
     pipeline.build()
     return pipeline
+
+
+_MOVERS: "weakref.WeakSet[Dali]" = weakref.WeakSet()
+_INHERITED: list[Any] = []
+"""Pipelines of the process that this one was forked from. Their threads are not here, and whoever
+frees one, if only the garbage collector, crashes or waits for ever; so nobody does."""
+
+
+def _after_fork() -> None:
+    """In the child, let movers build pipelines of their own."""
+    for mover in _MOVERS:
+        _INHERITED.append(mover._pipeline)
+        mover._pipeline, mover._lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Carried:

@@ -23,6 +23,7 @@ import pytest
 
 from fastload import SSL4EOS12
 from fastload.storage.store import Local
+from tests import nursery
 from tests.fastload.made import REPOSITORY, folder, workers_alive
 
 CALL = (
@@ -50,6 +51,7 @@ class Ended:
         return json.loads(self.out.splitlines()[-1])
 
 
+Process = subprocess.Popen[str] | nursery.Child
 MARK = "from here on"
 
 
@@ -68,7 +70,7 @@ def child(
     *arguments: Any,
     limit: int = 50,
     before: tuple[str, ...] = (),
-    after_mark: Callable[[subprocess.Popen[str]], None] | None = None,
+    after_mark: Callable[[Process], None] | None = None,
     **environment: str,
 ) -> Ended:
     """Run a function of a test module in a process of its own.
@@ -77,18 +79,15 @@ def child(
         function: its arguments must be JSON.
         arguments: its own.
         limit: seconds after which it says where it hangs, and ends.
-        before: a command that runs Python, with what comes before it.
+        before: a command that runs Python, with what comes before it; such a process is not forked.
         after_mark: called as soon as the child said `MARK`.
         environment: more variables.
     """
-    code = CALL.format(limit=limit, module=function.__module__, name=function.__name__)
-    process = subprocess.Popen(
-        [*before, sys.executable, "-c", code, json.dumps([_plain(a) for a in arguments])],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    call = (function.__module__, function.__name__, [_plain(a) for a in arguments])
+    process = (
+        _fresh(call, limit, before, environment)
+        if before
+        else nursery.start(*call, limit, **environment)
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -112,6 +111,24 @@ def child(
         process.stdout.close()
         process.stderr.close()
     return Ended(code_of, "".join(lines), errors[0], seconds)
+
+
+def _fresh(
+    call: tuple[str, str, list[Any]],
+    limit: int,
+    before: tuple[str, ...],
+    environment: dict[str, str],
+) -> "subprocess.Popen[str]":
+    module, name, arguments = call
+    code = CALL.format(limit=limit, module=module, name=name)
+    return subprocess.Popen(
+        [*before, sys.executable, "-c", code, json.dumps(arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ import gc
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from tests.fastload import shardmaker
 from tests.fastload.faulty import (
     Ended,
     Faults,
+    Process,
     child,
     descriptors,
     mark,
@@ -304,9 +304,29 @@ def forking(root: str, engine: Any, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_iterator_does_not_go_on_in_a_forked_child(sound: Path, workers: int) -> None:
-    engine = "threads"  # DALI's own threads are not there in a forked child
+def test_an_iterator_does_not_go_on_in_a_forked_child(
+    sound: Path, engine: Any, workers: int
+) -> None:
     assert child(forking, sound, engine, workers).result() == [0, True]
+
+
+def inheriting(root: str, engine: Any) -> None:
+    some = loader(opened(root), engine, num_workers=2)
+    list(some)
+    gc.disable()
+    cycle: list[Any] = [some]
+    cycle.append(cycle)
+    del some, cycle
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if gc.collect() else 1)
+    _, status = os.waitpid(pid, 0)
+    tell(os.waitstatus_to_exitcode(status))
+
+
+def test_a_forked_child_may_collect_what_it_inherits(sound: Path, engine: Any) -> None:
+    """DALI's pipelines have threads, which are not there."""
+    assert child(inheriting, sound, engine).result() == 0
 
 
 # --- interrupts ---
@@ -326,7 +346,7 @@ def interrupted(root: str, engine: Any, workers: int, storage: str) -> None:
     next(batches)
 
 
-def interrupt(process: "subprocess.Popen[str]") -> None:
+def interrupt(process: Process) -> None:
     process.send_signal(signal.SIGINT)
 
 
