@@ -68,13 +68,13 @@ def crew(
         raise ValueError(f"workers must be 1 or more, got {workers}")
     if executor == "threads":
         with _shut(ThreadPoolExecutor(workers, name)) as pool:
-            yield Crew(partial(pool.submit, do, job), workers)
+            yield Crew(lambda unit: pool.submit(do, job, unit), workers)
     elif executor == "processes":
         payload = pickle.dumps((do, job))
         spawn = get_context("spawn")
         made = ProcessPoolExecutor(workers, spawn, initializer=_receive, initargs=(payload,))
         with _shut(made) as processes:
-            yield Crew(partial(processes.submit, _in_process), workers)
+            yield Crew(lambda unit: processes.submit(_in_process, unit), workers)
     elif ":" in executor:
         with _dask(do, job, executor) as found:
             yield found
@@ -125,8 +125,8 @@ def work_off(
             failure, done = interrupt, set()
             say()
         for future in done:
-            error = _taken(future, take, first)
-            failure = failure or error
+            fault = _taken(future, take, first)
+            failure = failure or fault
         if failure is not None:
             waiting = {future for future in waiting if not future.cancel()}
 
@@ -169,7 +169,8 @@ def _end_with_parent() -> None:
 
 
 def _in_process(unit: Any) -> Any:
-    return _beside_main().submit(*_mine, unit).result()
+    do, job = _mine
+    return _beside_main().submit(do, job, unit).result()
 
 
 @lru_cache(1)
