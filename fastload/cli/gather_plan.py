@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add(parser: argparse.ArgumentParser, setting: "Field[Any]") -> None:
     told = dict(setting.metadata)
-    kind, default, several = told.pop("kind", str), setting.default, setting.name == "years"
+    kind, several = told.pop("kind", str), setting.name == "years"
+    default: Any = setting.default
     if default not in (None, False):
         shown = " ".join(map(str, default)) if several else default
         told["help"] += f" ({shown})"

@@ -16,7 +16,7 @@ from fastload.ground import E2, A
 from fastload_kernels.compiled import jit
 
 SCALE = 0.9996
-"""Least scale of UTM, on the central meridian: a metre of the grid is at most 1/0.9996 of ground."""
+"""Least scale of UTM, on the central meridian: a metre of the grid is at most 1 / 0.9996 m."""
 SNAP_M = 60.0
 """By how much the corner of a patch may be moved on each axis, to whole pixels of 60 m."""
 OVERHANG_M = 200e3
@@ -28,8 +28,8 @@ from this latitude on, less one degree that their tiles hang over."""
 UTM_ENDS = 84.0
 """Degrees; beyond it only circles are compared."""
 SLACK_M = 0.5
-"""For what is left out: straight lines of the grid are bent on the ground by millimetres, places are
-rounded by a centimetre, distances are chords."""
+"""For what is left out: straight lines of the grid are bent on the ground by millimetres, places
+are rounded by a centimetre, distances are chords."""
 MAX_BUCKETS = 30
 
 
@@ -48,11 +48,10 @@ class Kept:
         self.radius = radius(side)
         room = capacity if apart else 0
         buckets = 1 << min(MAX_BUCKETS, max(1, (2 * room - 1).bit_length()))
-        self._head = np.full(buckets if apart else 1, -1, np.int32)
-        self._next = np.empty(room, np.int32)
-        self._spot = np.empty((room, 4))
-        """x, y, z of the centre and half of the box's side, metres."""
-        self._count = np.zeros(1, np.int64)
+        # The last one kept of each bucket, the one before each, x, y, z and half a box's side of
+        # each in metres, and how many there are.
+        head, after = np.full(buckets, -1, np.int32), np.empty(room, np.int32)
+        self._state = head, after, np.empty((room, 4)), np.zeros(1, np.int64)
         self._half = side / 2 / SCALE + SNAP_M
 
     def settle(
@@ -73,15 +72,13 @@ class Kept:
         """
         B, A_ = len(out), len(drawn.lon) // len(out)
         place = drawn.lon.reshape(B, A_), drawn.lat.reshape(B, A_), drawn.ok.reshape(B, A_)
-        state = self._head, self._next, self._spot, self._count
-        row, got = _settle(
-            *place, attempt, first, have, out, *state, self.apart, self._half, self.radius
-        )
+        size = self._half, self.radius
+        row, got = _settle(*place, attempt, first, have, out, self._state, self.apart, size)
         return int(row), int(got)
 
 
 def radius(side: float) -> float:
-    """Of a circle in metres in which a patch of a side lies, around the place that was asked for."""
+    """Of a circle in metres that holds a patch of a side, around the place that was asked for."""
     return (side / 2 / SCALE + SNAP_M) * math.sqrt(2) + SLACK_M
 
 
@@ -144,8 +141,9 @@ def _bucket(x, y, z, mask):  # type: ignore[no-untyped-def]
 
 
 @jit()
-def _free(new, head, after, spots, radius):  # type: ignore[no-untyped-def]
+def _free(new, state, radius):  # type: ignore[no-untyped-def]
     """Whether a patch is apart from all that are kept; they are in its cube or the next ones."""
+    head, after, spots, _ = state
     mask = len(head) - 1
     x, y, z = _cube(new, 2.0 * radius)
     for i in range(x - 1, x + 2):
@@ -160,7 +158,8 @@ def _free(new, head, after, spots, radius):  # type: ignore[no-untyped-def]
 
 
 @jit()
-def _keep(new, head, after, spots, count, radius):  # type: ignore[no-untyped-def]
+def _keep(new, state, radius):  # type: ignore[no-untyped-def]
+    head, after, spots, count = state
     bucket, n = _bucket(*_cube(new, 2.0 * radius), len(head) - 1), count[0]
     spots[n] = new
     after[n], head[bucket] = head[bucket], n
@@ -168,8 +167,9 @@ def _keep(new, head, after, spots, count, radius):  # type: ignore[no-untyped-de
 
 
 @jit()
-def _settle(lon, lat, ok, attempt, first, have, out, head, after, spots, count, compare, half, radius):  # type: ignore[no-untyped-def]  # fmt: skip
+def _settle(lon, lat, ok, attempt, first, have, out, state, compare, size):  # type: ignore[no-untyped-def]
     new = np.empty(4)
+    half, radius = size
     for row in range(first, len(out)):
         column = 0
         while have < out.shape[1]:
@@ -179,10 +179,10 @@ def _settle(lon, lat, ok, attempt, first, have, out, head, after, spots, count, 
                 free = True
                 if compare:
                     spot(lon[row, column] / E7, lat[row, column] / E7, half, radius, new)
-                    free = _free(new, head, after, spots, radius)
+                    free = _free(new, state, radius)
                 if free:
                     if compare:
-                        _keep(new, head, after, spots, count, radius)
+                        _keep(new, state, radius)
                     out[row, have] = attempt + column
                     have += 1
             column += 1

@@ -115,9 +115,7 @@ def _of_parquet(path: str) -> Any:
         name = told["primary_column"]
         column = told["columns"][name]
     except (pa.ArrowInvalid, KeyError) as error:
-        raise ValueError(
-            f"{path}: expected GeoParquet, with metadata 'geo', got {error}"
-        ) from error
+        raise ValueError(f"{path}: expected GeoParquet with metadata, got {error}") from error
     if column.get("encoding") != "WKB":
         raise ValueError(f"{path}: geometries must be WKB, got {column.get('encoding')!r}")
     crs = column.get("crs", "CRS84")  # absent: longitude and latitude, by the specification

@@ -100,8 +100,8 @@ def _of_file(path: str, name: str, licence: str | None, delete_dots: bool = Fals
     lon, lat = table.degrees(tables.LON, 180), table.degrees(tables.LAT, 90)
     people = _population(table, delete_dots)
     order = np.argsort(-people, kind="stable")  # of two as populous the first, as published
-    called = table.column(tables.NAME, needed=False)
-    names = tuple(str(table.rows[i][called]) if called else "" for i in order)
+    called = next((name for name in tables.NAME if name in table.rows[0]), "")
+    names = tuple(str(table.rows[i].get(called, "")) for i in order)
     licence = licence or "the file's own"
     source = {"list": name, **tables.source(table), "licence": licence, "delete_dots": delete_dots}
     return CityList(lon[order], lat[order], names, source)
@@ -123,6 +123,6 @@ def _population(table: tables.Table, delete_dots: bool) -> NDArray[np.float64]:
             out[i] = np.nan
         if not out[i] >= 0 or out[i] == np.inf:
             raise ValueError(
-                f"{table.path}, {table.line(i)}: {name} must be a number of people, got {text!r}"
+                f"{table.path}, row {i + 1}: {name} must be a number of people, got {text!r}"
             )
     return out

@@ -68,7 +68,7 @@ def _packed(path: Path) -> NDArray[np.uint8]:
     with zipfile.ZipFile(path) as archive, archive.open("mask.npy") as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        if shape != (ROWS, COLUMNS) or dtype != bool:
+        if shape != (ROWS, COLUMNS) or dtype.kind != "b":
             raise ValueError(
                 f"{path}: expected a mask of {ROWS} x {COLUMNS} bool, got {shape} {dtype}"
             )

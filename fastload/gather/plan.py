@@ -133,7 +133,7 @@ def _locations(settings: Settings, law: Law) -> int:
         return settings.locations
     if settings.locations is not None and settings.locations > most:
         raise ValueError(
-            f"{settings.places}: has {most} places, and {settings.locations} locations are asked for"
+            f"{settings.places}: has {most} places, {settings.locations} locations are asked for"
         )
     return int(settings.locations or most)
 
@@ -172,8 +172,8 @@ class _Making:
             if start >= MOST:
                 fewer = f"at most {row} locations, for " if row else ""
                 raise ValueError(
-                    f"location {row} found {have} of {self.K} candidates in {start} draws: there is "
-                    f"hardly room for more; ask for {fewer}fewer candidates or a wider area"
+                    f"location {row} found {have} of {self.K} candidates in {start} draws: there "
+                    f"is hardly room for more; ask for {fewer}fewer candidates or a wider area"
                 )
             drawn = self._draw(np.array([row]), start, MORE)
             done, have = self.kept.settle(drawn, start, 0, have, out)

@@ -155,7 +155,7 @@ def _plan(path: Path | str, meta: dict[str, Any], parts: list[Part]) -> Plan:
         settings = Settings.of(meta["settings"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: metadata {META}: {error}") from error
-    N, K = len(joined["location"]), settings.candidates
+    N, K = len(joined["location"]), settings.candidates or 0
     _check(path, joined, K)
 
     def each(name: str) -> Fixed:
@@ -176,7 +176,7 @@ def _plan(path: Path | str, meta: dict[str, Any], parts: list[Part]) -> Plan:
     )
 
 
-def _check(path: Path | str, joined: Part, K: int | None) -> None:
+def _check(path: Path | str, joined: Part, K: int) -> None:
     """Refuse what no plan has."""
     wrong = {
         "location must count from 0": joined["location"] != np.arange(len(joined["location"])),

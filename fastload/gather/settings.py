@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import date
 from typing import Any, get_args
-
-import numpy as np
 
 from fastload.gather.candidate import PATCH_M
 from fastload.gather.laws import LAWS
@@ -147,10 +146,10 @@ def _check_dates(s: Settings) -> None:
         )
     if s.today is not None:
         try:
-            day = np.datetime64(s.today, "D")
+            right = str(date.fromisoformat(s.today)) == s.today
         except ValueError:
-            day = np.datetime64("NaT")
-        if str(day) != s.today:
+            right = False
+        if not right:
             raise ValueError(f"today: expected a day such as 2021-05-31, got {s.today!r}")
     first, last = s.years
     if not 1970 <= first <= last <= 2200:

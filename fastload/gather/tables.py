@@ -19,26 +19,23 @@ Row = Mapping[str, Any]
 
 
 class Table(NamedTuple):
-    """Rows of a file; their first line is `first`."""
+    """Rows of a file, at least one."""
 
     path: str
     rows: Sequence[Row]
-    first: int
     sha256: str
 
-    def column(self, names: Sequence[str], needed: bool = True) -> str | None:
-        """Which of some names the file has, in any case.
+    def column(self, names: Sequence[str]) -> str:
+        """Which of some names the file has.
 
         Raises:
-            ValueError: where it has none that is needed.
+            ValueError: where it has none.
         """
-        there = list(self.rows[0]) if self.rows else []
-        found = next((n for n in names if n in there), None)
-        if found is None and needed:
-            raise ValueError(
-                f"{self.path}: expected a column named {' or '.join(names)}, got {', '.join(there)}"
-            )
-        return found
+        for name in names:
+            if name in self.rows[0]:
+                return name
+        there = ", ".join(self.rows[0])
+        raise ValueError(f"{self.path}: expected a column named {' or '.join(names)}, got {there}")
 
     def degrees(self, names: Sequence[str], most: float) -> NDArray[np.float64]:
         """A column of degrees, none beyond `most`.
@@ -55,14 +52,10 @@ class Table(NamedTuple):
                 out[i] = np.nan
             if not abs(out[i]) <= most:
                 raise ValueError(
-                    f"{self.path}, {self.line(i)}: {name} must be a number of degrees within "
+                    f"{self.path}, row {i + 1}: {name} must be a number of degrees within "
                     f"{most:g} of 0, got {row[name]!r}"
                 )
         return out
-
-    def line(self, i: int) -> str:
-        """Where row i stands, for messages."""
-        return f"row {i + self.first}"
 
 
 def read(path: str) -> Table:
@@ -80,10 +73,10 @@ def read(path: str) -> Table:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8, got {error}") from error
     geojson = Path(path).suffix.lower() in (".json", ".geojson")
-    table = Table(path, _points(path, text) if geojson else _lines(path, text), 1, digest)
-    if not table.rows:
+    rows = _points(path, text) if geojson else _lines(path, text)
+    if not rows:
         raise ValueError(f"{path}: expected a header and rows, found no row")
-    return table
+    return Table(path, rows, digest)
 
 
 def _lines(path: str, text: str) -> list[Row]:
@@ -103,7 +96,7 @@ def _lines(path: str, text: str) -> list[Row]:
 def _points(path: str, text: str) -> list[Row]:
     try:
         features = json.loads(text)["features"]
-        rows = []
+        rows: list[Row] = []
         for feature in features:
             lon, lat, *_ = feature["geometry"]["coordinates"]
             told = {str(k).lower(): v for k, v in (feature.get("properties") or {}).items()}

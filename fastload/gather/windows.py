@@ -44,9 +44,9 @@ def _ssl4eo_v1(settings: "Settings", location: Ints, attempt: Ints) -> Fixed:
 def _seco(settings: "Settings", location: Ints, attempt: Ints) -> Fixed:
     """Four weeks ago and 12, 24, 36 and 48 weeks before that, less a random shift.
 
-    Published: 7.5 days before and after the moment at which the program runs, both cut to days. Here
-    the day is stated and its moment is midnight, so that a plan can be made again; 7.5 days before
-    is then the noon of the eighth day before, which is cut to that day.
+    Published: 7.5 days before and after the moment at which the program runs, both cut to days.
+    Here the day is stated and its moment is midnight, so that a plan can be made again; 7.5 days
+    before is then the noon of the eighth day before, which is cut to that day.
     """
     weeks = 4 + 12 * np.arange(4, -1, -1)
     day = _days([settings.today or ""]) - 7 * weeks

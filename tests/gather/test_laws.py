@@ -17,7 +17,7 @@ from fastload.gather.settings import Settings
 scipy_stats = pytest.importorskip("scipy.stats", reason="needs scipy")
 N = 100_000
 RARE = 1e-4
-"""Seeds are fixed, so that a test fails always or never; a true law is below this once in 10,000."""
+"""Seeds are fixed, so that a test fails always or never; true laws are below it once in 10,000."""
 
 
 def silent(sentence: str) -> None:
@@ -128,7 +128,7 @@ def test_places_of_a_file_are_as_they_are(tmp_path: Path) -> None:
     assert made.lat.tolist() == [[-50], [89.5], [-50]]  # also one upon another
     assert made.attempt.tolist() == [[0], [0], [0]]
     assert len(plan.make(Settings("csv", 2, places=str(path)))) == 2
-    with pytest.raises(ValueError, match="has 3 places, and 4 locations"):
+    with pytest.raises(ValueError, match="has 3 places, 4 locations"):
         plan.make(Settings("csv", 4, places=str(path)))
     assert made.sources["places"]["rows"] == 3
 

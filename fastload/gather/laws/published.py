@@ -28,8 +28,8 @@ class Published:
 
     So the spread from east to west is 50 km times the cosine of the latitude, at 60 degrees north
     25 km. No place is refused: not on the sea, and not beside others. SSL4EO-S12 has a rule
-    against overlap, but its program goes on with the coordinates that were refused, so that the rule
-    has no effect; SeCo has none.
+    against overlap, but its program goes on with the coordinates that were refused, so that the
+    rule has no effect; SeCo has none.
     """
 
     def __init__(self, settings: "Settings", say: "Say") -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class Uniform:
-    """Equal areas are as likely, on a sphere with the latitudes of WGS 84: a longitude, and the sine
-    of a latitude. On the ellipsoid that is 0.5 % off between equator and pole."""
+    """Equal areas are as likely, on a sphere with the latitudes of WGS 84: a longitude, and the
+    sine of a latitude. On the ellipsoid that is 0.7 % off at the equator and the poles."""
 
     names: tuple[str, ...] = ()
 
