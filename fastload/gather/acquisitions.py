@@ -78,9 +78,9 @@ def _age(scene: Scene) -> tuple[Any, ...]:
     """Grows with the processing: baseline, sequence, time of processing; then the id."""
     of = scene.properties
     version = tuple(int(part) for part in re.findall(r"\d+", str(of.get("baseline") or "")))
-    sequence = of.get("sequence")
-    return (version, int(sequence) if str(sequence).isdigit() else -1, str(of.get("processed")),
-            scene.id)  # fmt: skip
+    sequence = str(of.get("sequence"))
+    number = int(sequence) if sequence.isdigit() else -1
+    return version, number, str(of.get("processed") or ""), scene.id
 
 
 def newest_first(scenes: Iterable[Scene]) -> list[Scene]:

@@ -159,9 +159,7 @@ def _shape(item: Mapping[str, Any], candidate: Candidate) -> Any:
         raise ItemError(f"item {item['id']}, geometry: {error}") from error
 
 
-def _fits(
-    item: Mapping[str, Any], served: Served, candidate: Candidate, window: Window
-) -> bool:
+def _fits(item: Mapping[str, Any], served: Served, candidate: Candidate, window: Window) -> bool:
     """Whether the item is what was asked for, which servers take differently."""
     time = time_of(item)
     if not np.datetime64(window.start, "ns") <= time < np.datetime64(window.end, "ns"):

@@ -21,8 +21,8 @@ Look = Callable[[Scene], NDArray[Any]]
 Fitting = Mapping[str, Sequence[Sequence[Scene]]]
 """By modality and window, the scenes that may be taken, the newest first."""
 CLOUD = (8, 9, 10)
-"""Classes of the scene classification (SCL) that are cloud: of medium and high probability, and thin
-cirrus. Source: Sentinel-2 L2A Algorithm Theoretical Basis Document, 4.1."""
+"""Classes of the scene classification (SCL) that are cloud: of medium and of high probability, and
+thin cirrus. Source: Sentinel-2 L2A Algorithm Theoretical Basis Document, 4.1."""
 NOTHING_SEEN = 0
 
 
@@ -54,8 +54,8 @@ def choose(
     optical = [name for name in OPTICAL if name in wanted]
     if rule.name == "clear" and optical and "S2L2A" not in optical:
         raise ValueError(
-            "rule 'clear' looks for clouds in the classification that S2L2A has: ask for S2L2A too, "
-            "or for the rule 'covering'"
+            "rule 'clear' looks for clouds in the classification that S2L2A has: ask for S2L2A "
+            "too, or for the rule 'covering'"
         )
     chosen: dict[str, list[Scene]] = {}
     first: int | None = None
@@ -92,7 +92,7 @@ def _is_below(scene: Scene, bound: float | None) -> bool:
     if bound is None or scene.modality not in OPTICAL:
         return True
     if scene.cloud is None:
-        raise ItemError(f"item {scene.id}: eo:cloud_cover is not there, which the cloud bound needs")
+        raise ItemError(f"item {scene.id}: no eo:cloud_cover is there, which the bound needs")
     # Below, not at, as `CLOUDY_PIXEL_PERCENTAGE` was filtered for SeCo and SSL4EO-S12.
     return scene.cloud < bound
 

@@ -11,10 +11,11 @@ from fastload.gather.candidate import PATCH_M, Candidate
 from fastload.ground import corners
 
 MARGIN_M = 100.0
-"""Metres around a patch that a scene must have to cover it. A patch looks north on the scene's grid,
-not on the ground, between which lie up to 3 degrees; its corner is moved to a pixel of 60 m; and
-footprints are drawn with few points. Half a patch is 1320 m: 1320 (cos 3 + sin 3) + 30 = 1417."""
+"""Metres around a patch that a scene must have to cover it. A patch looks north on the scene's
+grid, not on the ground, between which lie up to 3 degrees; its corner is moved to a pixel of 60 m;
+and footprints have few points. Half a patch is 1320 m: 1320 (cos 3 + sin 3) + 30 = 1417."""
 _WORLD = 360 - 1e-6
+_UNSOUND = (ValueError, TypeError, LookupError, AttributeError)
 Shape = Any
 """A geometry of shapely, which has no types of its own."""
 
@@ -68,8 +69,8 @@ def near(geometry: Mapping[str, Any], lon: float) -> Shape:
     """
     try:
         shape = _shapely().force_2d(_shapely().geometry.shape(geometry))
-    except (_shapely().errors.ShapelyError, ValueError, TypeError, LookupError, AttributeError) as e:
-        raise ValueError(f"expected a Polygon or MultiPolygon in GeoJSON ({e})") from e
+    except (_shapely().errors.ShapelyError, *_UNSOUND) as error:
+        raise ValueError(f"expected a Polygon or MultiPolygon in GeoJSON ({error})") from error
     sound = shape.geom_type in ("Polygon", "MultiPolygon") and not shape.is_empty
     if not sound or not np.isfinite(shape.bounds).all():
         raise ValueError("expected a Polygon or MultiPolygon with numbers")

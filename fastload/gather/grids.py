@@ -18,8 +18,9 @@ def grids_in_order(
     codes = set[int]()
     for scene in (s for dates in fitting.values() for scenes in dates for s in scenes):
         if scene.crs is None:
-            raise ItemError(f"item {scene.id}: neither proj:code nor proj:epsg nor a tile tells its "
-                            "grid")  # fmt: skip
+            raise ItemError(
+                f"item {scene.id}: neither proj:code nor proj:epsg nor a tile tells its grid"
+            )
         codes.add(scene.crs)
     return sorted(codes, key=lambda code: (code != first, *_distance(code, candidate), code))
 

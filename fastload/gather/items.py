@@ -49,14 +49,14 @@ def scene_of(item: Mapping[str, Any], served: Served, offset: int | None = None)
 
 
 def checked(item: Any, url: str) -> Mapping[str, Any]:
-    """An item that has an id, geometry, properties and assets at all.
+    """An item that has an id, geometry and properties at all.
 
     Raises:
         ItemError: says which it lacks.
     """
     if not isinstance(item, dict) or not isinstance(item.get("id"), str):
         raise ItemError(f"{url} gives an item without id, expected a GeoJSON feature")
-    for key in ("geometry", "properties", "assets"):
+    for key in ("geometry", "properties"):
         if not isinstance(item.get(key), dict):
             raise ItemError(f"item {item['id']} of {url}: {key} is not there")
     return item
@@ -101,8 +101,7 @@ def _cloud(name: str, properties: Mapping[str, Any], served: Served) -> float | 
 
 def _crs(item: Mapping[str, Any], served: Served, where: str) -> int | None:
     """EPSG code: of the item, else of a band, else of the tile."""
-    assets = (item["assets"].get(key) for key in served.bands.values())
-    for said in (item["properties"], *(asset for asset in assets if isinstance(asset, dict))):
+    for said in (item["properties"], *(_asset(item, key) for key in served.bands.values())):
         code = said.get("proj:code") or said.get("proj:epsg")
         text = str(code).upper().removeprefix("EPSG:")
         if text.isdigit():
@@ -110,13 +109,19 @@ def _crs(item: Mapping[str, Any], served: Served, where: str) -> int | None:
     return crs_of_tile(where)
 
 
+def _asset(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An asset; an empty one where there is none, as where a server was asked for such alone."""
+    assets = item.get("assets")
+    asset = assets.get(key) if isinstance(assets, dict) else None
+    return asset if isinstance(asset, dict) else {}
+
+
 def _hrefs(item: Mapping[str, Any], served: Served) -> dict[str, str]:
     found = {}
-    links = item.get("links") or []
-    base = next((link.get("href", "") for link in links if link.get("rel") == "self"), "")
+    links = [link for link in item.get("links") or [] if isinstance(link, dict)]
+    base = next((str(link.get("href")) for link in links if link.get("rel") == "self"), "")
     for band, key in served.bands.items():
-        asset = item["assets"].get(key)
-        href = asset.get("href") if isinstance(asset, dict) else None
+        href = _asset(item, key).get("href")
         if not isinstance(href, str) or not href:
             raise ItemError(f"item {item['id']}, assets.{key}: has no href, which {band} needs")
         found[band] = urllib.parse.urljoin(base, href) if base and "://" not in href else href

@@ -1,7 +1,7 @@
 """stac-fastapi-pgstac over PostgreSQL and PostGIS, as Planetary Computer runs it.
 
-It needs Debian's postgresql and postgis (`apt-get install postgresql postgresql-15-postgis-3`) and a
-Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that the
+It needs Debian's postgresql and postgis (`apt-get install postgresql postgresql-15-postgis-3`) and
+a Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that the
 variable FASTLOAD_PGSTAC_PYTHON names.
 """
 
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -57,12 +58,13 @@ def _postgres(programs: Path, folder: Path) -> Iterator[dict[str, str]]:
     place = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGUSER": user, "PGPASSWORD": "none",
              "PGDATABASE": "postgres"}  # fmt: skip
     try:
-        ready = [programs / "pg_isready", "-h", "127.0.0.1", "-p", port, "-t", "1"]
-        for _ in range(60):
-            if not subprocess.run(list(map(str, ready)), capture_output=True, check=False).returncode:
+        ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", port]
+        for _ in range(300):
+            if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
                 break
             if process.poll() is not None:
                 raise RuntimeError(f"PostgreSQL ended with status {process.returncode}")
+            time.sleep(0.1)
         yield place
     finally:
         process.terminate()

@@ -2,6 +2,7 @@
 that does what rustac cannot: extensions, small pages, and faults."""
 
 import contextlib
+import datetime
 import gzip
 import http.server
 import json
@@ -38,6 +39,11 @@ def candidate(lon: float = LON, lat: float = LAT, *windows: Window) -> Candidate
 
 def box(west: float, south: float, east: float, north: float) -> Item:
     return dict(shapely.geometry.mapping(shapely.box(west, south, east, north)))
+
+
+SPLIT: Item = {"type": "MultiPolygon", "coordinates": [
+    box(179.6, -18, 180, -17)["coordinates"], box(-180, -18, -179.5, -17)["coordinates"]]}  # fmt: skip
+"""A footprint across the antimeridian, as RFC 7946 has it."""
 
 
 def item(
@@ -110,7 +116,7 @@ class Api(http.server.ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.matched: int | None = None
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def landing(self) -> Item:
         base = "https://api.stacspec.org/v1.0.0/"
@@ -121,7 +127,8 @@ class Api(http.server.ThreadingHTTPServer):
                 "links": links, "conformsTo": [base + kind for kind in kinds]}  # fmt: skip
 
     def search(self, body: Item) -> Item:
-        found = [i for i in self.items if _matches(i, body)]
+        place = shapely.geometry.shape(body["intersects"])
+        found = [i for i in self.items if _matches(i, body, place)]
         if "sort" in self.conforms:
             for rule in reversed(body.get("sortby", [])):
                 found.sort(key=lambda i: _at(i, rule["field"]), reverse=rule["direction"] == "desc")
@@ -186,13 +193,20 @@ def _at(entry: Item, field: str) -> Any:
     return entry
 
 
-def _matches(entry: Item, body: Item) -> bool:
+def _matches(entry: Item, body: Item, place: Any) -> bool:
     """Whether an item is one of those that are searched for; filters are obeyed where sent."""
     if entry["collection"] not in body["collections"]:
         return False
+    west, south, east, north = place.bounds
+    held = entry["bbox"]
+    if east < held[0] or held[2] < west or north < held[1] or held[3] < south:
+        return False
     if "datetime" in body:
-        start, end = body["datetime"].split("/")
-        if not start <= entry["properties"]["datetime"] <= end:
+        time, start, end = (
+            datetime.datetime.fromisoformat(text)
+            for text in (entry["properties"]["datetime"], *body["datetime"].split("/"))
+        )
+        if not start <= time <= end:
             return False
     signs = {"eq": operator.eq, "lt": operator.lt, "=": operator.eq, "<": operator.lt}
     for name, rule in body.get("query", {}).items():
@@ -202,8 +216,7 @@ def _matches(entry: Item, body: Item) -> bool:
         held, value = rule["args"]
         if not signs[rule["op"]](entry["properties"][held["property"]], value):
             return False
-    shape = shapely.geometry.shape
-    return bool(shape(entry["geometry"]).intersects(shape(body["intersects"])))
+    return bool(shapely.geometry.shape(entry["geometry"]).intersects(place))
 
 
 def _trimmed(entry: Item, body: Item) -> Item:

@@ -18,9 +18,9 @@ from tests.gather.stac import (
     EXTENSIONS,
     LAT,
     LON,
+    SPLIT,
     Api,
     Item,
-    box,
     candidate,
     item,
     rustac,
@@ -30,11 +30,9 @@ from tests.gather.stac import (
 )
 
 HALF = (10.0, 49.5, 10.505, 50.5)
-SPLIT = {"type": "MultiPolygon", "coordinates": [box(179.6, -18, 180, -17)["coordinates"],
-                                                 box(-180, -18, -179.5, -17)["coordinates"]]}  # fmt: skip
 MARCH = [
-    s2("2021-02-28", at="23:59:59"), s2("2021-03-01", at="00:00:00"), s2("2021-03-31", at="00:00:00"),
-    s2("2021-03-30", at="23:59:59"), s2("2021-03-10", 90.0), s2("2021-03-15", footprint=HALF),
+    s2("2021-02-28", at="23:59:59"), s2("2021-03-01", at="00:00:00"),
+    s2("2021-03-31", at="00:00:00"), s2("2021-03-30", at="23:59:59"), s2("2021-03-10", 90.0), s2("2021-03-15", footprint=HALF),
     s2("2021-03-16", footprint=(10.51, 49.5, 11.0, 50.5)),  # has a part of the patch
     s2("2021-03-17", footprint=(20.0, 49.5, 21.0, 50.5)),
 ]  # fmt: skip
@@ -56,7 +54,8 @@ NEWEST = ["S2A_32UPA_20210311_0_L2A", "S2A_32UPA_20210309_0_L2A", "S2B_32UPA_202
           "S2A_32UPA_20210306_1_L2A", "S2A_32UPA_20210305_1_L2A"]  # fmt: skip
 RADAR = [
     s1("2021-03-04"), s1("2021-03-04", unique="FFFF", updated="2023-01-01T00:00:00Z"),
-    s1("2021-03-05", mode="EW"), s1("2021-03-06", pols=("VV",)), s1("2021-03-07", pols=("HH", "HV")),
+    s1("2021-03-05", mode="EW"), s1("2021-03-06", pols=("VV",)),
+    s1("2021-03-07", pols=("HH", "HV")),
 ]  # fmt: skip
 
 
@@ -76,8 +75,11 @@ def many() -> list[Item]:
               sequence=n, footprint=(-75 + n % 20, 40 - n % 15, -74 + n % 20, 41 - n % 15))
            for n in range(3000)]  # fmt: skip
     antimeridian = [s2("2021-03-10", tile="01KAB", footprint=SPLIT)]
-    elevation = [item(f"DEM_E0{lon}", "2021-04-22T00:00:00Z", "cop-dem-glo-30", ["data"],
-                      (lon, 49.0, lon + 1, 51.0), **{"proj:epsg": 4326}) for lon in (10, 11)]  # fmt: skip
+    elevation = [
+        item(f"DEM_E0{lon}", "2021-04-22T00:00:00Z", "cop-dem-glo-30", ["data"],
+             (lon, 49.0, lon + 1, 51.0), **{"proj:epsg": 4326})
+        for lon in (10, 11)
+    ]  # fmt: skip
     return [*far, *MARCH, *RADAR, *antimeridian, *elevation]
 
 
@@ -187,13 +189,13 @@ def api() -> Iterator[Api]:
         yield made
 
 
-@given(order=st.permutations(ALL), page=st.integers(1, 40), largest=st.integers(1, 40),
+@given(order=st.permutations(range(len(ALL))), page=st.integers(2, 40), largest=st.integers(2, 40),
        conforms=st.sets(st.sampled_from(EXTENSIONS)))  # fmt: skip
-@examples(max_examples=25, deadline=None)
+@examples(max_examples=15, deadline=None)
 def test_the_choice_depends_on_no_order_and_no_page_size(
-    api: Api, order: list[Item], page: int, largest: int, conforms: set[str]
+    api: Api, order: list[int], page: int, largest: int, conforms: set[str]
 ) -> None:
-    api.items, api.largest, api.conforms = order, largest, sorted(conforms)
+    api.items, api.largest, api.conforms = [ALL[n] for n in order], largest, sorted(conforms)
     search = catalogue(api.url, page=page)
     got = choose(
         lambda modality, when: search.scenes(modality, candidate(), when),

@@ -63,7 +63,8 @@ def test_what_stays_is_an_error_that_names_url_and_answer(fault: str) -> None:
         broken(api, set(range(3, 100)), PASSING[fault])  # the second page, for ever
         with pytest.raises(Trouble, match=rf"{api.url}/search: .*; asked 3 times"):
             scenes(api, page=2)
-        assert len(api.asked) == 5
+        # A connection that was kept may be closed by now, and is opened anew at once.
+        assert len(api.asked) == (6 if fault == "reset" else 5)
 
 
 def test_a_server_that_never_was_there_is_an_error() -> None:
@@ -127,7 +128,7 @@ def test_fewer_items_than_promised_are_noticed() -> None:
         ({"assets": {"blue": {}}}, "assets.blue: has no href, which B02 needs"),
         ({"assets": {"blue": {"href": "ftp://x/y"}}}, "assets.blue.href: expected a URL of one of"),
         ({"assets": {"blue": {"href": "y.tif"}}}, "assets.blue.href: expected a URL of one of"),
-        ({"assets": None}, "assets is not there"),
+        ({"assets": None}, "assets.coastal: has no href, which B01 needs"),
         ({"id": 3}, "an item without id"),
     ],
     ids=str,

@@ -6,11 +6,8 @@ import pytest
 import shapely
 
 from fastload.gather.footprint import MARGIN_M, asked, centre, ground, near
-from tests.gather.stac import box, candidate
+from tests.gather.stac import SPLIT, box, candidate
 
-WEST, EAST = 179.6, -179.5  # a tile from 179.6 E to 179.5 W
-SPLIT = {"type": "MultiPolygon", "coordinates": [box(179.6, -18, 180, -17)["coordinates"],
-                                                 box(-180, -18, -179.5, -17)["coordinates"]]}  # fmt: skip
 BEYOND = box(179.6, -18, 180.5, -17)
 BEFORE = box(-180.4, -18, -179.5, -17)
 JUMPING = {"type": "Polygon", "coordinates": [

@@ -45,9 +45,7 @@ def test_the_item_decides(baseline: str, applied: bool | None, expected: int, wh
         ("x", {"s2:processing_baseline": "no", "s2:datatake_id": "GS2A_2023_041904_N05.09"}, 1000),
     ],
 )
-def test_other_words_for_the_baseline(
-    name: str, properties: dict[str, str], expected: int
-) -> None:
+def test_other_words_for_the_baseline(name: str, properties: dict[str, str], expected: int) -> None:
     assert offset_of(name, properties, EARTH)[0] == expected
 
 

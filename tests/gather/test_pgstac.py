@@ -1,4 +1,4 @@
-"""The server that has filter, sort and fields by itself gives what our own filter and order give."""
+"""A server that filters and sorts gives the scenes that our own filter and order give."""
 
 from pathlib import Path
 from typing import Any

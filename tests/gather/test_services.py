@@ -14,8 +14,10 @@ from fastload.gather.services import MODALITIES, SHIPPED, Service, service, sign
 from tests.gather.stac import Api, Item, s2
 
 BLOB = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/10/T/ET/B02.tif"
-GOOD: Item = {"url": "https://stac.example/v1",
-              "modalities": {"S1GRD": {"collection": "mine", "bands": {"vv": "v", "vh": "h"}}}}  # fmt: skip
+GOOD: Item = {
+    "url": "https://stac.example/v1",
+    "modalities": {"S1GRD": {"collection": "mine", "bands": {"vv": "v", "vh": "h"}}},
+}
 
 
 def test_the_shipped_services_have_what_they_say() -> None:
@@ -71,7 +73,11 @@ def test_a_url_is_taken_for_a_service_like_another() -> None:
     assert (made.name, made.url) == ("localhost", "http://localhost:8080")
     assert made.modalities == service("planetary-computer").modalities
     assert made.headers == {}
-    assert service("http://localhost:8080").modalities == service("earth-search").modalities
+    mirror = service("http://localhost:8080")
+    assert mirror.served("S2L2A") == service("earth-search").served("S2L2A")
+    assert mirror.served("S2L1C").collection == "sentinel-2-l1c"
+    with pytest.raises(ValueError, match="localhost has S1GRD in the sensor's own geometry"):
+        mirror.served("S1GRD")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_a_file_that_is_none(tmp_path: Path, name: str, text: str, message: str)
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         service(str(tmp_path / name))
-    with pytest.raises(ValueError, match="expected one of copernicus.* a URL, or a .yaml"):
+    with pytest.raises(ValueError, match=r"expected one of copernicus.* a URL, or a .yaml"):
         service("earthsearch")
 
 

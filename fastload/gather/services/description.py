@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,10 +42,12 @@ def service(name: str, like: str | None = None) -> Service:
 
 
 def _of_url(url: str, like: Service) -> Service:
-    """A catalogue elsewhere that is built as another one; secrets stay with that one."""
+    """A catalogue elsewhere that is built as another one. Secrets stay with that one, and who pays
+    for reading is not known."""
     _check_url(url, "service", "its address")
     host = urlsplit(url).hostname or url
-    return Service(host, url.rstrip("/"), like.modalities, like.token, {}, like.options)
+    served = {name: replace(one, requester_pays=False) for name, one in like.modalities.items()}
+    return Service(host, url.rstrip("/"), served, like.token, {}, like.options)
 
 
 def _of_file(path: Path) -> Service:
