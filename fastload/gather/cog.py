@@ -1,12 +1,14 @@
-"""Windows of the pixels of one COG, in two or three requests.
+"""Windows of COGs, many files at once, in two or three requests each.
 
 The first brings the header, by which GDAL knows where the blocks of pixels lie; the next bring the
 blocks that the window touches, near ones together. GDAL then decodes from memory alone. (Left to
-itself it would ask for one block after the other.)
+itself it would ask for one block after the other.) Files are waited for side by side, in threads;
+GDAL works in the calling one, since it looks up a grid's code anew in each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from fastload.gather.files import File, Files
 from fastload.storage.errors import DataError
 from fastload.storage.formats.tiff_window import opened, pixels
+from fastload.storage.remote.together import together
 
 _HEADER = 2**15
 """Bytes that hold the header of a COG of 10980 x 10980 pixels in blocks of 512 with overviews."""
@@ -33,8 +36,15 @@ class Box(NamedTuple):
     width: int
 
 
+_AT_ONCE = 16
+"""Files that are waited for at a time: all bands of Sentinel-2."""
+Ranges = NDArray[np.int64]
+"""Offsets and sizes ``[n, 2]``."""
+_NONE = np.empty((0, 2), np.int64)
+
+
 class Cog:
-    """An opened COG of one band.
+    """A COG of one band.
 
     Attributes:
         path: what messages call it.
@@ -88,31 +98,37 @@ class Cog:
             )
         return Box(*whole)
 
-    def read(self, box: Box, fill: float = 0) -> NDArray[Any]:
-        """Pixels of a box ``[height, width]`` as the file has them, those outside of it `fill`."""
-        out = np.full((box.height, box.width), fill, self.dtype)
-        top, left = max(box.top, 0), max(box.left, 0)
-        bottom = min(box.top + box.height, self._image.height)
-        right = min(box.left + box.width, self._image.width)
-        if top < bottom and left < right:
-            inside = Box(top, left, bottom - top, right - left)
-            self._fetch(inside)
-            rows = slice(top - box.top, bottom - box.top)
-            columns = slice(left - box.left, right - box.left)
-            out[rows, columns] = pixels(self._image, [0], inside)[0]
-        return out
-
-    def _fetch(self, box: Box) -> None:
-        """Read the blocks of a box that are not known."""
+    def lacking(self, box: Box) -> Ranges:
+        """Where the blocks of a box lie that are still to be read."""
+        inside = self._inside(box)
+        if inside is None:
+            return _NONE
         height, width = self._image.block_shapes[0]
-        rows = range(box.top // height, (box.top + box.height - 1) // height + 1)
-        columns = range(box.left // width, (box.left + box.width - 1) // width + 1)
+        rows = range(inside.top // height, (inside.top + inside.height - 1) // height + 1)
+        columns = range(inside.left // width, (inside.left + inside.width - 1) // width + 1)
         found = [place for y in rows for x in columns if (place := self._place(x, y)) is not None]
         ranges = np.array(found, np.int64).reshape(-1, 2)
         if ranges[:, 1].sum() > _MOST_BYTES:
             raise self.error(f"{ranges[:, 1].sum()} bytes of blocks in a patch: a damaged header")
-        if len(ranges):
-            self._file.read(ranges[:, 0], ranges[:, 1])
+        return ranges
+
+    def read(self, box: Box, fill: float) -> NDArray[Any]:
+        """Pixels of a box ``[height, width]`` as the file has them, those outside of it `fill`."""
+        out = np.full((box.height, box.width), fill, self.dtype)
+        inside = self._inside(box)
+        if inside is not None:
+            top, left = inside.top - box.top, inside.left - box.left
+            out[top : top + inside.height, left : left + inside.width] = pixels(
+                self._image, [0], inside
+            )[0]
+        return out
+
+    def _inside(self, box: Box) -> Box | None:
+        """What of a box lies in the image."""
+        top, left = max(box.top, 0), max(box.left, 0)
+        bottom = min(box.top + box.height, self.shape[0])
+        right = min(box.left + box.width, self.shape[1])
+        return Box(top, left, bottom - top, right - left) if top < bottom and left < right else None
 
     def _place(self, x: int, y: int) -> tuple[int, int] | None:
         """Offset and bytes of a block; None where it is absent, or known."""
@@ -128,20 +144,66 @@ class Cog:
         return None if known else (start, end - start)
 
 
-@contextmanager
-def cog(files: Files, href: str) -> Iterator[Cog]:
-    """Open a COG.
+class Read(NamedTuple):
+    """What was read of a file, which is closed: a box, and its pixels ``[height, width]``."""
+
+    image: Cog
+    box: Box
+    pixels: NDArray[Any]
+
+
+def read_all(
+    files: Files,
+    hrefs: Sequence[str],
+    want: Callable[[int, Cog], Box | None],
+    fill: float = 0,
+) -> list[Read | None]:
+    """Read a box of each file; None of those of which none is wanted.
 
     Args:
         files: opens files.
-        href: signed where it must be.
+        hrefs: signed where they must be.
+        want: says which, by the number of the file and what its header says.
+        fill: what pixels outside of a file are.
 
     Raises:
-        DataError: where it is not there, no sound TIFF or not what is expected, at once or inside.
+        DataError: where a file is not there, no sound TIFF or not what is expected.
         StorageError: where it cannot be read for now.
         ImportError: where rasterio is missing.
     """
-    file = files.open(href, _HEADER)
+    heads: dict[int, File] = {}
+
+    def head(i: int) -> None:
+        heads[i] = files.open(hrefs[i], _HEADER)
+
+    together(len(hrefs), head, _AT_ONCE)
+    found = list[Read | None]()
+    work = [_steps(heads[i], partial(want, i), fill, found) for i in range(len(hrefs))]
+    try:
+        lacking = [(heads[i], some) for i, steps in enumerate(work) if len(some := next(steps))]
+        together(len(lacking), lambda k: lacking[k][0].read(*lacking[k][1].T), _AT_ONCE)
+        for steps in work:
+            next(steps, None)
+    finally:
+        for steps in work:
+            steps.close()
+    return found
+
+
+def _steps(
+    file: File, want: Callable[[Cog], Box | None], fill: float, found: list[Read | None]
+) -> Generator[Ranges, None, None]:
+    """Open a file; say what of it is still to be read, and, when that was done, decode it. What
+    goes wrong in between is said of this file, though others are open, too."""
+    with cog(file) as image:
+        box = want(image)
+        yield _NONE if box is None else image.lacking(box)
+        found.append(None if box is None else Read(image, box, image.read(box, fill)))
+
+
+@contextmanager
+def cog(file: File) -> Iterator[Cog]:
+    """A file as a COG; errors are those of `read_all`."""
     if not file.size:
         raise DataError(file.path, "", 0, "is empty, expected a GeoTIFF")
     with opened(file.store, file.name, file.size, file.known) as image:

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.gather.cog import Box, Cog, cog
+from fastload.gather.cog import Box, Cog, Read, read_all
 from fastload.gather.grid import PIXEL_M, SIDE
 from fastload.gather.patch import Patch
 from fastload.gather.reading import Reading, href_of
 from fastload.gather.scene import Scene
-from fastload.storage.remote.together import together
 
 DEM = "DEM"
 _DEGREES = 4326
@@ -58,16 +57,10 @@ def read_elevation(scenes: Sequence[Scene], reading: Reading) -> Patch:
     """
     scenes = sorted(scenes, key=lambda scene: scene.id)
     lon, lat = points(reading)
-    pieces: list[list[Piece]] = [[] for _ in scenes]
-
-    def one(i: int) -> None:
-        name = DEM if DEM in scenes[i].hrefs else next(iter(scenes[i].hrefs), DEM)
-        with cog(reading.files, reading.open_href(href_of(scenes[i], name))) as image:
-            pieces[i] = _read(image, lon, lat)
-
-    together(len(scenes), one, len(scenes))
-    found = sample(joined([piece for some in pieces for piece in some]), lon, lat)
-    scene = next((scene for scene, some in zip(scenes, pieces, strict=True) if some), scenes[0])
+    hrefs = [reading.open_href(href_of(scene, _name(scene))) for scene in scenes]
+    read = read_all(reading.files, hrefs, lambda _, image: _box(image, lon, lat))
+    found = sample(joined([_piece(r, lon) for r in read if r is not None]), lon, lat)
+    scene = next((s for s, r in zip(scenes, read, strict=True) if r is not None), scenes[0])
     reading.check(scene, np.isnan(found))
     bands = np.nan_to_num(found, nan=0.0).astype(np.float32)[None]
     return Patch(scene, bands, (DEM,), reading.grid.crs, reading.grid.transform)
@@ -87,27 +80,42 @@ def _near(lon: Floats, middle: float) -> Floats:
     return (lon - middle + 180) % 360 - 180 + middle
 
 
-def _read(image: Cog, lon: Floats, lat: Floats) -> list[Piece]:
-    """What a tile has of some points and the pixels about them; nothing where that is nothing."""
+def _name(scene: Scene) -> str:
+    """What the file is called; services have names of their own for the only one."""
+    return DEM if DEM in scene.hrefs else next(iter(scene.hrefs), DEM)
+
+
+def _corner(image: Cog, lon: Floats) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a tile's first pixel, whole turns away from what the
+    file says, so that tiles on both sides of the antimeridian lie beside each other."""
+    turns = 360 * round((lon.mean() - image.left) / 360)
+    return image.left + turns + image.dx / 2, image.top - image.dy / 2
+
+
+def _box(image: Cog, lon: Floats, lat: Floats) -> Box | None:
+    """The pixels of a tile about some points; None where it has none."""
     if image.crs != _DEGREES or image.dtype.kind not in "fiu":
         raise image.error(
             f"holds {image.dtype} pixels in EPSG:{image.crs}, expected numbers in EPSG:{_DEGREES}"
         )
-    # Whole turns, so that tiles on both sides of the antimeridian lie beside each other.
-    turns = 360 * round((lon.mean() - image.left) / 360)
-    left, top = image.left + turns + image.dx / 2, image.top - image.dy / 2
-    columns = np.floor((np.array([lon.min(), lon.max()]) - left) / image.dx).astype(int)
-    rows = np.floor((top - np.array([lat.max(), lat.min()])) / image.dy).astype(int)
-    height, width = image.shape
-    first = max(rows[0] - _MARGIN, 0), max(columns[0] - _MARGIN, 0)
-    last = min(rows[1] + 1 + _MARGIN, height), min(columns[1] + 1 + _MARGIN, width)
-    if first[0] >= last[0] or first[1] >= last[1]:
-        return []
-    pixels = image.read(Box(*first, last[0] - first[0], last[1] - first[1])).astype(np.float64)
+    left, top = _corner(image, lon)
+    columns = _about((lon.min() - left) / image.dx, (lon.max() - left) / image.dx, image.shape[1])
+    rows = _about((top - lat.max()) / image.dy, (top - lat.min()) / image.dy, image.shape[0])
+    return Box(rows.start, columns.start, len(rows), len(columns)) if rows and columns else None
+
+
+def _about(first: float, last: float, size: int) -> range:
+    """Numbers of the pixels about two places, and a margin; of `size` that there are."""
+    return range(max(int(np.floor(first)) - _MARGIN, 0), min(int(np.ceil(last)) + _MARGIN, size))
+
+
+def _piece(read: Read, lon: Floats) -> Piece:
+    image, box, pixels = read.image, read.box, read.pixels.astype(np.float64)
     if image.nodata is not None:
         pixels[pixels == image.nodata] = np.nan
-    at = left + first[1] * image.dx, top - first[0] * image.dy
-    return [Piece(pixels, *at, image.dx, image.dy)]
+    left, top = _corner(image, lon)
+    at = left + box.left * image.dx, top - box.top * image.dy
+    return Piece(pixels, *at, image.dx, image.dy)
 
 
 def joined(pieces: Sequence[Piece]) -> list[Piece]:

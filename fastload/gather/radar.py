@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastload.bands import PUBLISHED
 from fastload.gather.candidate import PATCH_M
-from fastload.gather.cog import Cog
+from fastload.gather.cog import Box, Cog
 from fastload.gather.grid import PIXEL_M, Grid
 from fastload.gather.patch import Patch
 from fastload.gather.reading import Reading
@@ -36,22 +36,23 @@ def read_radar(scene: Scene, reading: Reading) -> Patch:
     """
     names = PUBLISHED[scene.modality]
     is_db = scene.properties.get("unit") == DB
-    grids: list[Grid] = []
 
-    def work(name: str, image: Cog) -> NDArray[Any]:
+    def want(name: str, image: Cog) -> Box:
         if image.dtype.kind != "f" or (image.dx, image.dy) != (PIXEL_M, PIXEL_M):
             raise image.error(
                 f"holds {image.dtype} pixels of {image.dx:g} x {image.dy:g} m, expected floating "
                 f"point and {PIXEL_M} m"
             )
         grid = _nearest(image, reading.grid)
-        grids.append(grid)
-        found = image.read(image.box(grid.left, grid.top, PATCH_M, PATCH_M), _NO_DATA)
-        return decibels(found, image.nodata, is_db)
+        return image.box(grid.left, grid.top, PATCH_M, PATCH_M)
 
-    bands = np.stack(reading.each(scene, [_file_of(scene, name) for name in names], work))
+    read = reading.bands(scene, [_file_of(scene, name) for name in names], want, _NO_DATA)
+    bands = np.stack([decibels(band.pixels, band.image.nodata, is_db) for band in read])
     reading.check(scene, np.isnan(bands).any(axis=0))
-    return Patch(scene, bands, names, reading.grid.crs, grids[0].transform)
+    grids = {_nearest(band.image, reading.grid) for band in read}
+    if len(grids) > 1:
+        raise read[0].image.error(f"begins elsewhere than {read[1].image.path}")
+    return Patch(scene, bands, names, reading.grid.crs, grids.pop().transform)
 
 
 def _file_of(scene: Scene, name: str) -> str:

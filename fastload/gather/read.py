@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.gather.candidate import Candidate
-from fastload.gather.cog import cog
+from fastload.gather.cog import read_all
 from fastload.gather.elevation import DEM, read_elevation
 from fastload.gather.files import Files
 from fastload.gather.files import files as own_files
 from fastload.gather.grid import Grid, grid_of, utm_zone
-from fastload.gather.optical import SCL, read_classes, read_optical
+from fastload.gather.optical import read_classes, read_optical
 from fastload.gather.patch import Patch
 from fastload.gather.radar import read_radar
 from fastload.gather.reading import OpenHref, Reading, href_of
@@ -126,9 +126,7 @@ def read_scl(
     `read_patch`."""
     files = files or own_files()
     grid = _grid(scene, candidate, open_href, files)
-    reading = Reading(files, open_href, grid, 1.0)
-    found: NDArray[np.uint8] = reading.each(scene, [SCL], lambda _, i: read_classes(i, reading))[0]
-    return found
+    return read_classes(scene, Reading(files, open_href, grid, 1.0))
 
 
 def _grid(scene: Scene, candidate: Candidate, open_href: OpenHref, files: Files) -> Grid:
@@ -139,8 +137,9 @@ def _grid(scene: Scene, candidate: Candidate, open_href: OpenHref, files: Files)
         return grid_of(utm_zone(lon, lat), lon, lat)
     if scene.crs is not None:
         return grid_of(scene.crs, lon, lat)
-    with cog(files, open_href(href_of(scene, min(scene.hrefs)))) as image:
-        return grid_of(image.crs, lon, lat)
+    found = list[int]()
+    read_all(files, [open_href(href_of(scene, min(scene.hrefs)))], lambda _, i: found.append(i.crs))
+    return grid_of(found[0], lon, lat)
 
 
 def _known(scene: Scene) -> str:

@@ -1,23 +1,20 @@
-"""What the readers of all modalities share: the files of a scene, opened side by side."""
+"""What the readers of all modalities share: how a scene is read, and the files of its bands."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.gather.cog import Cog, cog
+from fastload.gather.cog import Box, Cog, Read, read_all
 from fastload.gather.files import Files
 from fastload.gather.grid import Grid
 from fastload.gather.patch import Unfit
 from fastload.gather.scene import Scene
 from fastload.storage.errors import DataError
-from fastload.storage.remote.together import together
 
 OpenHref = Callable[[str], str]
 """What an address is asked for by: signed, or as it is."""
-_AT_ONCE = 16
-"""Files of a scene that are read at a time: all bands of Sentinel-2."""
 
 
 class Reading(NamedTuple):
@@ -35,29 +32,34 @@ class Reading(NamedTuple):
     grid: Grid
     max_missing: float
 
-    def each(
-        self, scene: Scene, names: Sequence[str], work: Callable[[str, Cog], NDArray[Any]]
-    ) -> list[NDArray[Any]]:
-        """Do something with the file of each band, all at once.
+    def bands(
+        self,
+        scene: Scene,
+        names: Sequence[str],
+        want: Callable[[str, Cog], Box],
+        fill: float = 0,
+    ) -> list[Read]:
+        """Read the files of some bands of a scene, all at once.
+
+        Args:
+            scene: whose.
+            names: of the bands.
+            want: says which pixels of a band, by its name and its file's header.
+            fill: what pixels outside of the files are.
 
         Raises:
-            DataError: where the scene has no file of a band; or what `cog` raises.
+            DataError: where the scene has no file of a band; or what `read_all` raises.
             Unfit: where a file is on the grid of another zone.
         """
-        out: list[NDArray[Any]] = [np.empty(0)] * len(names)
+
+        def box(i: int, image: Cog) -> Box:
+            if image.crs != self.grid.crs:
+                reason = f"{scene.id} lies in EPSG:{image.crs}, the sample in EPSG:{self.grid.crs}"
+                raise Unfit("grids", reason)
+            return want(names[i], image)
+
         hrefs = [self.open_href(href_of(scene, name)) for name in names]
-
-        def one(i: int) -> None:
-            with cog(self.files, hrefs[i]) as image:
-                if image.crs != self.grid.crs:
-                    raise Unfit(
-                        "grids",
-                        f"{scene.id} lies in EPSG:{image.crs}, the sample in EPSG:{self.grid.crs}",
-                    )
-                out[i] = work(names[i], image)
-
-        together(len(names), one, _AT_ONCE)
-        return out
+        return [read for read in read_all(self.files, hrefs, box, fill) if read is not None]
 
     def check(self, scene: Scene, missing: NDArray[np.bool_]) -> None:
         """Compare the pixels without data ``[H, W]`` with how many there may be.

@@ -300,9 +300,13 @@ DN = np.full((1, 300, 300), 7, np.uint16)
 @pytest.mark.parametrize(
     ("pixels", "options", "message"),
     [
-        (DN.astype(np.float32), {}, "holds float32 pixels, expected uint16 DN"),
+        (DN.astype(np.float32), {}, "holds float32 pixels, expected uint16 of B01"),
         (np.concatenate([DN] * 3), {}, "has 3 bands, expected one"),
-        (DN, {"at_": Affine(15, 0, 600000, 0, -15, 5400000)}, "pixels of 15 m, expected 10, 20"),
+        (
+            DN,
+            {"at_": Affine(15, 0, 600000, 0, -15, 5400000)},
+            "pixels of 15 x 15 m, expected squares of 10 or 20",
+        ),
         (DN, {"at_": Affine(10, 0, 600000, 0, 10, 5400000)}, "expected rows that run eastward"),
         (DN, {"at_": Affine(10, 0, 600004, 0, -10, 5400000)}, "of which none begins at"),
         (DN, {"at_": Affine(10, 0, 600000, 0, -20, 5400000)}, "expected squares of 10"),
