@@ -12,6 +12,7 @@ from fastload.gather import plan_file
 from fastload.gather.again import Again
 from fastload.gather.fetch import TRIES, fetch
 from fastload.gather.gathering import WORKERS, Fetched, Options
+from fastload.gather.manifest import is_manifest
 from fastload.gather.plan import Plan
 from fastload.gather.rule import RULES, Rule
 from fastload.gather.services import SHIPPED, Service, service
@@ -75,7 +76,7 @@ def _told(choices: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, and say what came of it; 1 where locations are left, 130 after an interrupt."""
-    plan: Plan | Again = Again(Path(args.plan)) if args.again else plan_file.read(Path(args.plan))
+    plan = _plan(args)
     try:
         with polite():
             done = fetch(
@@ -99,6 +100,15 @@ def run(args: argparse.Namespace) -> int:
     if done.log.unfinished:
         _say(unfinished(done.log.unfinished))
     return 1 if done.counts.open else 0
+
+
+def _plan(args: argparse.Namespace) -> Plan | Again:
+    path = Path(args.plan)
+    if args.again:
+        return Again(path)
+    if is_manifest(path):
+        raise ValueError(f"{path} is a manifest, no plan: --again fetches its scenes once more")
+    return plan_file.read(path)
 
 
 def _say(sentence: str) -> None:
