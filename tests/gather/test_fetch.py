@@ -216,30 +216,31 @@ def test_faults_of_all_kinds_are_asked_again(
     assert tars(tmp_path) == tars(whole)
 
 
-@pytest.mark.parametrize("harm", HARMS)
 def test_faults_that_last_are_named(
-    harm: str, stand: Stand, whole: Path, harmful: Callable[[Any], Faulty], tmp_path: Path,
+    stand: Stand, whole: Path, harmful: Callable[[Any], Faulty], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """They are no reason for another candidate, and leave all locations open but the absent one."""
-    down = [True]
+    harms: list[Harm] = []
 
     def behave(server: Faulty, wire: Any, path: str, headers: Any, number: int) -> bool:
-        if down[0] and path.endswith("B8A.tif"):
-            HARMS[harm][0](server, wire, path, headers)
+        if harms and path.endswith("B8A.tif"):
+            harms[0](server, wire, path, headers)
             return True
         return False
 
-    server = harmful(behave)
-    with Api(stand.items(server.url), ()) as api:
-        assert fetch(stand, tmp_path, api.url, "--tries", "2") == 1
-        said = capsys.readouterr()
-        assert "0 locations are whole, 1 absent (candidates: 1 no scene), 3 open" in said.out
-        assert "3 locations could not be fetched; the same command tries them again" in said.err
-        assert "B8A.tif" in said.err
-        assert re.search(HARMS[harm][1], said.err)
-        assert not tars(tmp_path)
-        down[0] = False
+    with Api(stand.items(harmful(behave).url), ()) as api:
+        for harm, sentence in HARMS.values():
+            harms[:] = [harm]
+            assert fetch(stand, tmp_path, api.url, "--tries", "2") == 1
+            said = capsys.readouterr()
+            assert "0 locations are whole, 1 absent (candidates: 1 no scene), 3 open" in said.out
+            assert "3 locations could not be fetched; the same command tries them again" in said.err
+            assert "B8A.tif" in said.err
+            assert re.search(sentence, said.err)
+            assert "asked 2 times" in said.err
+            assert not tars(tmp_path)
+        harms.clear()
         searched = len(api.asked)
         assert fetch(stand, tmp_path, api.url) == 0
         assert len(api.asked) - searched <= 2 + 3 * 4  # the absent one is not looked for again
