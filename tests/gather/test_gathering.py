@@ -77,7 +77,10 @@ def test_shards_are_ranges_of_locations(whole: dict[str, bytes]) -> None:
             assert keys == [i for i in numbers if i not in ABSENT]
 
 
-@pytest.mark.parametrize(("executor", "workers"), [("threads", 4), ("processes", 2)])
+@pytest.mark.parametrize(
+    ("executor", "workers"),
+    [("threads", 4), pytest.param("processes", 2, marks=pytest.mark.slow)],
+)
 def test_whoever_works_writes_the_same(
     executor: str, workers: int, tmp_path: Path, archive: Archive, whole: dict[str, bytes]
 ) -> None:
