@@ -30,7 +30,9 @@ class Server:
         """`url`: of the service, whose server alone is sent secrets."""
         self.client, self._patience = Client(patience.timeout, patience.concurrency), patience
         self._origin = _origin(url)
-        self._throttle = throttle(self._origin[1], 0.0, patience.requests_per_s)
+        self._throttle = throttle(
+            self._origin[1], 0.0, patience.requests_per_s, patience.throttle_file
+        )
 
     def ask(
         self, url: str, check: Callable[[bytes], T], secrets: Headers, body: bytes | None = None

@@ -76,7 +76,8 @@ class Remote(Store):
 
     def _begin(self, host: Host, client: Client) -> None:
         server = urllib.parse.urlsplit(host.ask("").url).netloc
-        limits = (self.settings.bytes_per_s, self.settings.requests_per_s)
+        s = self.settings
+        limits = (s.bytes_per_s, s.requests_per_s, s.throttle_file)
         self._host, self._client = host, client
         self._reader = Reader(host, client, throttle(server, *limits))
         self._known: dict[str, Stat] = {}
