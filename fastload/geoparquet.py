@@ -1,10 +1,5 @@
-"""What is known of each sample, as GeoParquet 1.1 for DuckDB, pandas and QGIS.
+"""What is known of each sample, as GeoParquet 1.1 for DuckDB, pandas and QGIS."""
 
-Source: the specification, https://geoparquet.org/releases/v1.1.0/; geometries are ISO WKB.
-"""
-
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +10,11 @@ from numpy.typing import NDArray
 from fastload.datasets.base import Dataset
 from fastload.datasets.entries import texts
 from fastload.datasets.source import ChunkedSource
-from fastload.extras import missing
+from fastload.geotable import Floats, blocks, boxes, points, save, told
 from fastload.ground import corners, size_of
 from fastload.seasons import SEASONS
 from fastload.storage.dates import NO_TIME
 
-ROWS = 8192
-"""Of a row group."""
-Floats = NDArray[np.float64]
-_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("xy", "<f8", 2)])
 _POLYGON = np.dtype(
     [("order", "u1"), ("kind", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))]
 )
@@ -52,48 +43,23 @@ def write(
         ImportError: where pyarrow is not installed.
         ValueError: where patches are asked for whose size nobody knows.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise missing("GeoParquet needs pyarrow", "tools") from error
     shapes, box = _geometry(dataset, patches, patch_metres)
-    told = _told(box, patches, np.isfinite(box).all(axis=1) & (box[:, 0] <= -180))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        writer: Any = None
-        for rows in _blocks(len(dataset)):
-            columns = dict(_columns(pa, dataset, rows))
-            columns["bbox"] = _boxes(pa, box[rows])
-            columns["geometry"] = pa.array([shapes[i] for i in rows.tolist()], pa.binary())
-            table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(told)})
-            writer = writer or parquet.ParquetWriter(temporary, table.schema, compression="zstd")
-            writer.write_table(table)
-        writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return len(dataset)
-
-
-def _blocks(samples: int) -> Iterator[NDArray[np.int64]]:
-    yield from np.split(np.arange(samples), np.arange(ROWS, samples, ROWS))
-
-
-def _told(box: Floats, patches: bool, split: NDArray[np.bool_]) -> dict[str, Any]:
-    """The file's metadata; without a `crs` coordinates are longitude and latitude on WGS 84."""
-    kinds = ["Polygon", "MultiPolygon"] if split.any() else ["Polygon"]
-    known = box[np.isfinite(box).all(axis=1)]
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": kinds if patches else ["Point"],
-        "covering": {"bbox": {n: ["bbox", n] for n in ("xmin", "ymin", "xmax", "ymax")}},
-    }
+    kinds = ["Point"]
     if patches:
-        column["orientation"] = "counterclockwise"
-    if len(known):
-        column["bbox"] = [*known[:, :2].min(axis=0).tolist(), *known[:, 2:].max(axis=0).tolist()]
-    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+        split = np.isfinite(box).all(axis=1) & (box[:, 0] <= -180)
+        kinds = ["Polygon", "MultiPolygon"] if split.any() else ["Polygon"]
+
+    def tables() -> Iterator[Any]:
+        import pyarrow as pa
+
+        for rows in blocks(len(dataset)):
+            columns = dict(_columns(pa, dataset, rows))
+            columns["bbox"] = boxes(pa, box[rows])
+            columns["geometry"] = pa.array([shapes[i] for i in rows.tolist()], pa.binary())
+            yield pa.table(columns)
+
+    save(path, tables(), told(kinds, box))
+    return len(dataset)
 
 
 def _geometry(
@@ -105,7 +71,7 @@ def _geometry(
     box = np.full((len(lon), 4), np.nan)
     if not patches:
         box[known] = np.stack([lon, lat, lon, lat], axis=1)[known]
-        return [_point(x, y) if k else None for x, y, k in zip(lon, lat, known, strict=True)], box
+        return points(lon, lat), box
     size = size_of(next(iter(dataset.modalities.values())), patch_metres)
     if size is None:
         raise ValueError("the patches' size is unknown: --patch-metres gives it")
@@ -114,10 +80,6 @@ def _geometry(
     for row, ring in zip(np.flatnonzero(known).tolist(), rings, strict=True):
         shapes[row], box[row] = _patch(ring)
     return shapes, box
-
-
-def _point(lon: float, lat: float) -> bytes:
-    return np.array((1, 1, (lon, lat)), _POINT).tobytes()
 
 
 def _polygon(ring: Floats) -> bytes:
@@ -143,13 +105,6 @@ def _clipped(ring: Floats, edge: float) -> Floats:
     out = ring.copy()
     out[:, 0] = np.maximum(out[:, 0], edge) if edge < 0 else np.minimum(out[:, 0], edge)
     return out
-
-
-def _boxes(pa: Any, box: Floats) -> Any:
-    names = ("xmin", "ymin", "xmax", "ymax")
-    unknown = ~np.isfinite(box).all(axis=1)
-    parts = [pa.array(column, pa.float64()) for column in box.T]
-    return pa.StructArray.from_arrays(parts, names, mask=pa.array(unknown))
 
 
 def _columns(pa: Any, dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[tuple[str, Any]]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastload import __version__
-from fastload.cli import index, inspect, pack, profile, stats, synth, verify
+from fastload.cli import gather, index, inspect, pack, profile, stats, synth, verify
 from fastload.storage.errors import DataError
 
 COMMANDS = {
+    "gather": gather,
     "index": index,
     "inspect": inspect,
     "pack": pack,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastload.cli import opened as opening
+from fastload.crew import EXECUTORS
 from fastload.datasets.base import Dataset
 from fastload.pack import Options, Packing, pack
-from fastload.pack.crew import EXECUTORS
 from fastload.pack.manifest import SKIPPED
 from fastload.pack.options import CODECS, SHUFFLES, size_of
 

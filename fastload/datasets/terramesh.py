@@ -37,6 +37,8 @@ from fastload.storage.store import Store
 S1 = "S1"
 KINDS = ("S1GRD", "S1RTC")
 """What a sample's S1 may be."""
+GATHERED = "gather.json"
+"""The note of `python -m fastload gather` at the root."""
 
 
 class TerraMesh(Dataset):
@@ -126,7 +128,9 @@ class TerraMesh(Dataset):
     def looks_right(cls, root: Store) -> bool:
         """Whether this layout lies at a place, see `fastload.datasets.known`: a shard is named
         after Major TOM, or there is S1RTC, which SSL4EO-S12 has not. Packed shards say themselves
-        what they obey."""
+        what they obey; what `fastload gather` made is in SSL4EO-S12's layout, with S1RTC."""
+        if root.filenames(GATHERED, 1):
+            return False
         splits = [root.below(name) for name in root.folders()[:MOST]]
         for split in splits:
             if split.filenames(FILE, 1):

@@ -51,11 +51,13 @@ class Unfit(Exception):  # noqa: N818 (it is no error: the next candidate is tri
         self.reason, self.detail = reason, detail
 
 
+LEFT_OUT = "left out"
 REASONS = {
     "no scene": "no scene in a window covers the place",
     "cloud": "those that do are above the cloud bound",
     "no data": "the patch has pixels without data",
     "grids": "no grid has a scene for each date",
+    LEFT_OUT: "whoever ran the command gave it up",
 }
 
 

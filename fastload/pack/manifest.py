@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,19 +108,30 @@ def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
         found = json.loads(path.read_text())
     except ValueError as error:
         raise FileExistsError(f"{path} is not JSON ({error}); choose another folder") from error
+    differ = differences(wanted, found, (f"source.{_ELSEWHERE}",))
+    if differ:
+        raise FileExistsError(
+            f"{path.parent} holds shards that were packed otherwise: {differ}. Choose another "
+            "folder, or delete that one"
+        )
+
+
+def differences(wanted: Any, found: Any, without: Sequence[str] = ()) -> str:
+    """What differs between two descriptions, the first three fields; empty where nothing does.
+
+    Args:
+        wanted: values as JSON has them.
+        found: those of a file.
+        without: fields that do not matter, such as ``source.place``.
+    """
     mine, theirs = dict(_flat(wanted)), dict(_flat(found))
-    names = [n for n in sorted({*mine, *theirs}) if n != f"source.{_ELSEWHERE}"]
     differ = [
         f"{name} is {theirs.get(name)!r}, asked for {mine.get(name)!r}"
-        for name in names
+        for name in sorted({*mine, *theirs} - {*without})
         if mine.get(name) != theirs.get(name)
     ]
-    if differ:
-        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-        raise FileExistsError(
-            f"{path.parent} holds shards that were packed otherwise: {'; '.join(differ[:3])}{more}"
-            ". Choose another folder, or delete that one"
-        )
+    more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+    return "; ".join(differ[:3]) + more
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:

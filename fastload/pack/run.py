@@ -1,31 +1,27 @@
 """Packing a dataset into shards, from the first look to the index beside them."""
 
-import contextlib
-import errno
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from fastload.crew import Crew, crew, work_off
 from fastload.datasets.base import Dataset
-from fastload.pack.crew import Submit, crew
 from fastload.pack.job import Job, job, sharded
 from fastload.pack.manifest import SKIPPED, Journal, claim
 from fastload.pack.options import Options
-from fastload.pack.shard import Written, sweep
+from fastload.pack.shard import Written, sweep, write_shard
 from fastload.pack.space import check_space, estimate, per_shard
 from fastload.processors import processors
-from fastload.storage.errors import DataError
+from fastload.storage.errors import DataError, is_full
 from fastload.storage.index import open_index
+from fastload.storage.lock import alone
 from fastload.storage.store import Local
 
 _LOCK = ".fastload.pack.lock"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 Say = Callable[[str], object]
 
 
@@ -90,7 +86,7 @@ def pack(
         say(f"not lossless: {sentence}")
     made, sizes = _sized(made)
     made.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(made.folder):
+    with alone(made.folder / _LOCK, "packs"):
         claim(made)
         journal = Journal(made)
         todo = [shard for shard in range(made.shards) if shard not in journal.done]
@@ -98,8 +94,9 @@ def pack(
             sweep(made)
             if check_free:
                 check_space(made, sizes or estimate(made), len(todo))
-            with crew(made, executor, processors() if workers is None else workers) as submit:
-                _all(made, submit, todo, journal, progress)
+            workers = processors() if workers is None else workers
+            with crew(write_shard, made, executor, workers, "pack") as at_work:
+                _all(made, at_work, todo, journal, progress)
         return _finish(made, journal, len(todo), progress)
 
 
@@ -119,59 +116,28 @@ def _sized(made: Job) -> tuple[Job, dict[str, float] | None]:
     return sharded(made, per_shard(sizes, made.options.shard_bytes)), sizes
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process packs into the folder; the lock goes with the process."""
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise FileExistsError(f"{folder}: another process packs here") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _all(made: Job, submit: Submit, todo: list[int], journal: Journal, progress: bool) -> None:
+def _all(
+    made: Job, at_work: Crew[int, Written], todo: list[int], journal: Journal, progress: bool
+) -> None:
     """Write shards; what is complete when one fails is remembered before that is raised."""
     total = sum(len(made.members(shard)) for shard in todo)
-    waiting: set[Future[Written]] = {submit(shard) for shard in todo}
-    failure: BaseException | None = None
     with tqdm(total=total, desc="packing", unit="sample", disable=not progress) as bar:
-        while waiting:
-            try:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            except KeyboardInterrupt as interrupt:
-                if failure is not None:
-                    raise  # told twice
-                failure, done = interrupt, set()
-                bar.write("finishing the shards that are being written; again to stop at once")
-            for future in done:
-                error = None if future.cancelled() else future.exception()
-                if error is None and not future.cancelled():
-                    error = _remembered(journal, future.result())
-                    bar.update(len(made.members(future.result().shard)))
-                failure = failure or error
-            if failure is not None:
-                waiting = {future for future in waiting if not future.cancel()}
+
+        def take(written: Written) -> tuple[()]:
+            journal.add(written)
+            bar.update(len(made.members(written.shard)))
+            return ()
+
+        told = "finishing the shards that are being written; again to stop at once"
+        failure = work_off(at_work, todo, take, lambda: bar.write(told))
     if failure is not None:
         raise _told(failure, made, journal) from failure
-
-
-def _remembered(journal: Journal, written: Written) -> OSError | None:
-    """Add a shard to the journal; what kept it from that, such as a full disk."""
-    try:
-        journal.add(written)
-    except OSError as error:
-        return error
-    return None
 
 
 def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
     """An error as a sentence on what to do."""
     complete = f"{len(journal.done)} of {made.shards} shards are complete and stay"
-    if isinstance(failure, OSError) and failure.errno in _FULL:
+    if isinstance(failure, OSError) and is_full(failure):
         return OSError(failure.errno, f"{made.folder}: the disk is full; {complete}; make room and "
                        "run the same command again to go on")  # fmt: skip
     if isinstance(failure, BrokenProcessPool):

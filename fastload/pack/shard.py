@@ -1,19 +1,12 @@
 """Writing one shard: a tar for each modality, all of them or none."""
 
 import contextlib
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from fastload.pack.job import Job
-from fastload.pack.tar import TarWriter
+from fastload.pack.tars import PART, write_tars
 from fastload.storage.errors import DataError, StorageError
-
-PART = ".part"
-"""How the names of tars end that are being written."""
 
 
 class Written(NamedTuple):
@@ -38,43 +31,21 @@ def write_shard(job: Job, shard: int) -> Written:
         StorageError: where the storage failed; nothing is left out for that.
         OSError: as the system has it, such as that the disk is full. What was written is removed.
     """
-    finals = [job.tar(layer.name, shard) for layer in job.layers]
-    for path in finals:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    skipped: list[dict[str, Any]] = []
-    with _temporary(finals) as parts:
-        samples = _write(job, shard, parts, skipped)
-        sizes = [part.stat().st_size for part in parts]
-        if not samples:
-            return Written(shard, 0, {}, skipped)
-        for part, path in zip(parts, finals, strict=True):
-            os.replace(part, path)
     names = [layer.name for layer in job.layers]
-    return Written(shard, samples, dict(zip(names, sizes, strict=True)), skipped)
+    skipped: list[dict[str, Any]] = []
+    samples = _packed(job, shard, skipped)
+    count, sizes = write_tars([job.tar(name, shard) for name in names], names, samples)
+    return Written(shard, count, dict(zip(names, sizes, strict=True)) if count else {}, skipped)
 
 
-def _write(job: Job, shard: int, parts: Sequence[Path], skipped: list[dict[str, Any]]) -> int:
-    """Write all samples of a shard; how many there are."""
-    samples = 0
-    with ExitStack() as stack:
-        files = [stack.enter_context(part.open("wb")) for part in parts]
-        tars = [TarWriter(file) for file in files]
-        for sample in job.members(shard).tolist():
-            packed = _pack(job, sample, skipped)
-            if packed is not None:
-                samples += 1
-                for tar, layer in zip(tars, job.layers, strict=True):
-                    tar.add(job.key(sample), packed[layer.name])
-        for tar, file in zip(tars, files, strict=True):
-            tar.close()
-            _to_disk(file)
-    return samples
-
-
-def _to_disk(file: BinaryIO) -> None:
-    """Renaming must not overtake the content."""
-    file.flush()
-    os.fsync(file.fileno())
+def _packed(
+    job: Job, shard: int, skipped: list[dict[str, Any]]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The samples of a shard but for those that are skipped, each with its key."""
+    for sample in job.members(shard).tolist():
+        packed = _pack(job, sample, skipped)
+        if packed is not None:
+            yield job.key(sample), packed
 
 
 def _pack(job: Job, sample: int, skipped: list[dict[str, Any]]) -> dict[str, bytes] | None:
@@ -87,19 +58,6 @@ def _pack(job: Job, sample: int, skipped: list[dict[str, Any]]) -> dict[str, byt
             raise
         skipped.append({"key": job.key(sample), "reason": str(error)})
         return None
-
-
-@contextlib.contextmanager
-def _temporary(finals: Sequence[Path]) -> Iterator[list[Path]]:
-    """Names to write to beside the final ones, of this thread alone; gone afterwards."""
-    own = f"{os.getpid()}.{threading.get_ident()}{PART}"
-    parts = [path.with_name(f".{path.name}.{own}") for path in finals]
-    try:
-        yield parts
-    finally:
-        for part in parts:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
 
 
 def sweep(job: Job) -> None:

@@ -9,6 +9,7 @@ _STORAGE = {
                  "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN")
     if hasattr(errno, name)
 }  # fmt: skip
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
@@ -48,6 +49,11 @@ class MachineError(OSError):
 def is_scarce(error: OSError) -> bool:
     """Whether the machine, not the file, is at fault: no handles, no memory."""
     return error.errno in _MACHINE
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk is full, or a quota."""
+    return error.errno in _FULL
 
 
 def is_storage(error: OSError) -> bool:

@@ -1,10 +1,11 @@
-"""A lock that is a courtesy: it spares work, and nothing fails for want of it."""
+"""Locks: one is a courtesy, which spares work, and nothing fails for want of it; the other keeps a
+folder for one process."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fastload.storage.errors import is_scarce, scarce
 
@@ -33,3 +34,22 @@ def locked(path: Path | None) -> Iterator[bool]:
         if lock is not None:
             with contextlib.suppress(OSError):
                 lock.release()
+
+
+@contextlib.contextmanager
+def alone(path: Path, does: str) -> Iterator[None]:
+    """No other process does the same, such as "packs", in a file's folder. The lock goes with the
+    process.
+
+    Raises:
+        FileExistsError: where one does.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FileExistsError(f"{path.parent}: another process {does} here") from error
+    try:
+        yield
+    finally:
+        lock.release()

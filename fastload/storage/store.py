@@ -162,6 +162,16 @@ class Store(ABC):
             parts.append(self.bytes(name, len(parts) * _BLOCK, _BLOCK))
         return b"".join(parts)
 
+    def head(self, name: str, most: int) -> tuple[Content, int]:
+        """The first bytes of a file, so many at most, and how many it has in all.
+
+        Raises:
+            DataError: where it cannot be read.
+        """
+        folder, _, base = name.rpartition("/")
+        first = self.bytes(name, 0, most)
+        return first, (self.below(folder) if folder else self).list(base)[base].size
+
     def read_ranges(
         self, names: Sequence[str], sizes: NDArray[np.int64], ranges: Ranges
     ) -> Failures:

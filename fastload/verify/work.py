@@ -1,20 +1,14 @@
 """The units of work of a verification, and what does them: threads, or processes by spawn."""
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import (
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-)
+from concurrent.futures import Future, as_completed
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.crew import crew
 from fastload.datasets.source import Source
 from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.verify.pixels import check_block
@@ -53,21 +47,9 @@ def units(sources: Mapping[str, Source], samples: Mapping[str, NDArray[np.int64]
     return out
 
 
-_HERE: dict[str, Source] = {}
-"""In a process of its own, the sources."""
-
-
-def _given(sources: dict[str, Source]) -> None:
-    _HERE.update(sources)
-
-
-def _there(unit: Unit) -> Result:
-    return do(_HERE[unit.source], unit)
-
-
-def do(source: Source, unit: Unit) -> Result:
+def do(sources: Mapping[str, Source], unit: Unit) -> Result:
     """One unit's findings, and the tally of its pixels; plain values."""
-    name = unit.source.partition("/")[0]
+    source, name = sources[unit.source], unit.source.partition("/")[0]
     if unit.kind == "shard":
         assert isinstance(source, ZarrSource)
         return {"findings": [f.plain() for f in check_shard(name, source, unit.number)]}
@@ -80,21 +62,13 @@ def results(
     sources: Mapping[str, Source], todo: Sequence[Unit], workers: int, processes: bool
 ) -> Iterator[tuple[Unit, Result]]:
     """Do the units, in any order, with few of them waiting."""
-    pool: Executor
-    if processes:
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, spawn, _given, (dict(sources),))
-    else:
-        pool = ThreadPoolExecutor(workers, "verify")
     left, waiting = iter(todo), dict[Future[Result], Unit]()
-    try:
+    executor = "processes" if processes else "threads"
+    with crew(do, dict(sources), executor, workers, "verify") as at_work:
         while True:
             for unit in islice(left, 4 * workers - len(waiting)):
-                given = (_there, unit) if processes else (do, sources[unit.source], unit)
-                waiting[pool.submit(*given)] = unit
+                waiting[at_work.submit(unit)] = unit
             if not waiting:
                 return
             done = next(as_completed(waiting))
             yield waiting.pop(done), done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -187,7 +187,7 @@ def test_a_dask_cluster_writes_the_same(
 
 @pytest.mark.slow
 def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastload.pack import crew
+    from fastload import crew
 
     monkeypatch.setattr(crew, "_DASK_TIMEOUT_S", 1)
     with pytest.raises(ConnectionError, match="no Dask scheduler answers at tcp://127"):

@@ -3,9 +3,11 @@
 import os
 import pickle
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from fastload import Remote
 from fastload.storage.errors import DataError, MachineError, StorageError
 from fastload.storage.remote.settings import settings
+from fastload.storage.remote.throttle import SharedThrottle
 from tests.conformance.store import GUARD, Asked, content, guarded
 from tests.remote.conftest import Make
 from tests.remote.servers import Faulty
@@ -252,6 +255,17 @@ def test_a_throttle_bounds_bytes_and_requests(faulty: Make) -> None:
     many = Asked([("a.tar", 1000 * i, 10) for i in range(9)], {"a.tar": len(DATA)})
     assert many.read(store) == {}
     assert time.monotonic() - start >= 0.4
+
+
+def test_a_file_shares_a_throttle(tmp_path: Path) -> None:
+    """Two throttles, as two processes have them; what an earlier boot left is not waited for."""
+    path = tmp_path / "turns"
+    path.write_bytes(struct.pack("<d", time.monotonic() + 10**6))
+    both = [SharedThrottle(0, 50, str(path)) for _ in range(2)]
+    start = time.monotonic()
+    for i in range(10):
+        both[i % 2].pass_(1)
+    assert 0.18 <= time.monotonic() - start < 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

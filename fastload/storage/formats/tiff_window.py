@@ -3,7 +3,7 @@
 GDAL is asked for GeoTIFF alone and sees this one file: neither files beside it nor addresses in it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import RawIOBase
 from os import SEEK_CUR, SEEK_END
@@ -24,11 +24,17 @@ pieces."""
 
 
 class StoreFile(RawIOBase):
-    """A file of a store as Python has files. `fault` is what went wrong last, or None."""
+    """A file of a store as Python has files. `fault` is what went wrong last, or None.
 
-    def __init__(self, store: Store, name: str, size: int) -> None:
+    `known` are bytes that were read before, by where they begin; there may come to be more.
+    """
+
+    def __init__(
+        self, store: Store, name: str, size: int, known: Mapping[int, bytes] | None = None
+    ) -> None:
         super().__init__()
         self._store, self._name, self._size, self._at = store, name, size, 0
+        self._known = {} if known is None else known
         self._blocks: dict[int, bytes] = {}
         self.fault: Exception | None = None
 
@@ -55,7 +61,10 @@ class StoreFile(RawIOBase):
         end = self._size if size < 0 else min(self._at + size, self._size)
         first, last = self._at // _BLOCK, max(end - 1, self._at) // _BLOCK
         try:
-            if last - first >= _KEPT:
+            known = self._before(self._at, end)
+            if known is not None:
+                data = known
+            elif last - first >= _KEPT:
                 data = self._store.bytes(self._name, self._at, end - self._at)
             else:
                 data = b"".join(self._block(n) for n in range(first, last + 1))
@@ -64,6 +73,13 @@ class StoreFile(RawIOBase):
             self.fault, data = error, b""
         self._at += len(data)
         return data
+
+    def _before(self, start: int, end: int) -> bytes | None:
+        """Bytes that are known; None where some are not."""
+        for at, data in self._known.items():
+            if at <= start and end <= at + len(data):
+                return data[start - at : end - at]
+        return None
 
     def _block(self, number: int) -> bytes:
         if number not in self._blocks:
@@ -76,13 +92,16 @@ class StoreFile(RawIOBase):
 
 
 @contextmanager
-def opened(store: Store, name: str, size: int) -> Iterator[Any]:
+def opened(
+    store: Store, name: str, size: int, known: Mapping[int, bytes] | None = None
+) -> Iterator[Any]:
     """A file as rasterio has it.
 
     Args:
         store: holds it.
         name: of it there.
         size: its bytes.
+        known: see `StoreFile`.
 
     Raises:
         DataError: where it is no sound TIFF, at once or inside; or what the store raises.
@@ -94,7 +113,7 @@ def opened(store: Store, name: str, size: int) -> Iterator[Any]:
     def only(path: str, mode: str = "rb") -> StoreFile:
         if not path.endswith(_NAME):
             raise FileNotFoundError(path)
-        files.append(StoreFile(store, name, size))
+        files.append(StoreFile(store, name, size, known))
         return files[-1]
 
     try:

@@ -24,11 +24,12 @@ _SENT = {"User-Agent": "fastload", "Accept-Encoding": "identity"}
 
 
 class Asked(NamedTuple):
-    """A request: `url` with its query, and headers."""
+    """A request: `url` with its query, headers, and a body where it has one."""
 
     url: str
     headers: Headers
     method: str = "GET"
+    body: bytes | None = None
 
 
 class Answer:
@@ -152,7 +153,8 @@ class Client:
                 if connection.sock is not None:
                     connection.sock.settimeout(left)
                 path = _absolute(place, target) if _is_plain_proxy(connection) else target
-                connection.request(asked.method, path, headers={**_SENT, **asked.headers})
+                headers = {**_SENT, **asked.headers}
+                connection.request(asked.method, path, asked.body, headers)
                 sock = connection.sock  # which the connection forgets where the server closes it
                 self.requests += 1
                 return connection, sock, connection.getresponse()

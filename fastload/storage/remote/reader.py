@@ -10,9 +10,9 @@ from fastload.storage.remote.retry import seconds_of
 from fastload.storage.remote.throttle import Throttle
 from fastload.storage.remote.trouble import Denied, Gone, Refused, Trouble
 
-_MOST_SENT_ON = 5
-_SENT_ON = (301, 302, 303, 307, 308)
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+MOST_SENT_ON = 5
+SENT_ON = (301, 302, 303, 307, 308)
+AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _SPAN = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
@@ -59,9 +59,9 @@ class Reader:
         asked, span = self._host.ask(name), {"Range": f"bytes={offset}-{offset + len(out) - 1}"}
         url, found = self._moved.get(name, asked.url), None
         headers = asked.headers if url == asked.url else self._host.secrets(url)
-        for _ in range(_MOST_SENT_ON):
+        for _ in range(MOST_SENT_ON):
             with self._client.open(Asked(url, {**headers, **span}), deadline) as answer:
-                if answer.status not in _SENT_ON or "Location" not in answer.headers:
+                if answer.status not in SENT_ON or "Location" not in answer.headers:
                     at_end = self._host.sends_on and url != asked.url
                     found = found if at_end else self._host.version(answer.headers)
                     _compare(found, expected)
@@ -72,7 +72,7 @@ class Reader:
                 url = urllib.parse.urljoin(url, answer.headers["Location"])
                 headers = self._host.secrets(url)
             self._moved[name] = url
-        raise Refused(f"the server sends the request on more than {_MOST_SENT_ON} times")
+        raise Refused(f"the server sends the request on more than {MOST_SENT_ON} times")
 
     def page(self, asked: Asked, deadline: float) -> Page:
         """A whole answer of a server that was found, such as a listing; one attempt.
@@ -81,16 +81,16 @@ class Reader:
             Trouble, Refused: see there. "Not found" is an answer.
         """
         self._throttle.pass_(0)
-        for _ in range(_MOST_SENT_ON):
+        for _ in range(MOST_SENT_ON):
             with self._client.open(asked, deadline) as answer:
-                if answer.status in _SENT_ON and "Location" in answer.headers:
+                if answer.status in SENT_ON and "Location" in answer.headers:
                     url = urllib.parse.urljoin(asked.url, answer.headers["Location"])
                     asked = Asked(url, self._host.secrets(url))
                     continue
                 if answer.status not in (404, 410):
                     _refuse(answer)
                 return Page(answer.status, answer.headers, answer.content())
-        raise Refused(f"the server sends the request on more than {_MOST_SENT_ON} times")
+        raise Refused(f"the server sends the request on more than {MOST_SENT_ON} times")
 
 
 def _compare(found: str | None, expected: str | None) -> None:
@@ -101,7 +101,7 @@ def _compare(found: str | None, expected: str | None) -> None:
 def _refuse(answer: Answer) -> None:
     """Raise what a status says, unless it is that of an answer."""
     status, headers = answer.status, answer.headers
-    if status in _AGAIN:
+    if status in AGAIN:
         raise Trouble(f"the server answers HTTP {status}", seconds_of(headers.get("Retry-After")))
     region = headers.get("x-amz-bucket-region")
     if region and status in (301, 307, 400):

@@ -26,6 +26,8 @@ class Settings:
         largest: bytes of a request at most; a longer range is read in parts.
         bytes_per_s, requests_per_s: a throttle for this process, all stores of a host together;
             0: none.
+        throttle_file: file through which all processes of this machine that name it share the
+            throttle, all hosts together; None: none.
         cache: folder of a block cache; None: none.
         cache_bytes: what the folder may hold.
     """
@@ -41,6 +43,7 @@ class Settings:
     largest: int = 8 * 2**20
     bytes_per_s: float = 0.0
     requests_per_s: float = 0.0
+    throttle_file: str | None = None
     cache: str | None = None
     cache_bytes: int = 20 * 2**30
 

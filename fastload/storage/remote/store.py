@@ -76,7 +76,8 @@ class Remote(Store):
 
     def _begin(self, host: Host, client: Client) -> None:
         server = urllib.parse.urlsplit(host.ask("").url).netloc
-        limits = (self.settings.bytes_per_s, self.settings.requests_per_s)
+        s = self.settings
+        limits = (s.bytes_per_s, s.requests_per_s, s.throttle_file)
         self._host, self._client = host, client
         self._reader = Reader(host, client, throttle(server, *limits))
         self._known: dict[str, Stat] = {}
@@ -175,10 +176,14 @@ class Remote(Store):
                 )
 
         got = self._told(name, 0, ask)
+        return Stat(self._length(name, got), got.version or "")
+
+    def _length(self, name: str, got: Got) -> int:
+        """Bytes of a file."""
         if got.total is None:
             reason = "the server does not say how long the file is"
             raise StorageError(self.path(name), "", 0, reason)
-        return Stat(got.total, got.version or "")
+        return got.total
 
     # Reading
 
@@ -252,6 +257,12 @@ class Remote(Store):
         out = np.empty(got.total, np.uint8)
         self.fetch(name, got.total, 0, out)
         return out.tobytes()
+
+    def head(self, name: str, most: int) -> tuple[Content, int]:
+        """See `Store.head`; one request."""
+        first = bytearray(most)
+        got = self._told(name, 0, lambda: self._got(name, 0, memoryview(first), None))
+        return bytes(first[: got.size]), self._length(name, got)
 
     def fetch(
         self, name: str, size: int, offset: int, out: NDArray[np.uint8], patient: bool = True
