@@ -1,4 +1,4 @@
-"""``python -m fastload gather plan | fetch | report``: a file for each, with `add_arguments` and `run`."""
+"""``python -m fastload gather PART``: a file for each part, with `add_arguments` and `run`."""
 
 import argparse
 

@@ -1,53 +1,27 @@
 """Plans and outcomes that are made up, for tests of what is said of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from fastload.gather.manifest import write
 from numpy.typing import NDArray
 
-from fastload.gather.candidate import Candidate, Window
-from fastload.gather.patch import REASONS, Outcome
+from fastload.gather.draws import E7
+from fastload.gather.manifest import write
+from fastload.gather.patch import LEFT_OUT, REASONS, Outcome
+from fastload.gather.plan import Plan
 from fastload.gather.report.squares import around
+from fastload.gather.settings import Settings
 
 MODALITIES = ("S1GRD", "S2L2A")
+FAILURES = [reason for reason in REASONS if reason != LEFT_OUT]
 RULES = (("02.14", "baseline 02.14", 0), ("05.00", "baseline 05.00", 1000))
 
 
-@dataclass
-class Made:
-    """A plan of arrays that are given, see `fastload.gather.report.planned.Plan`."""
-
-    attempt: NDArray[np.int32]
-    lon: NDArray[np.float64]
-    lat: NDArray[np.float64]
-    days: NDArray[np.int32]
-    about: dict[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.attempt)
-
-    def key(self, i: int) -> str:
-        return f"{i:07d}"
-
-    def candidates(self, i: int) -> tuple[Candidate, ...]:
-        return tuple(
-            Candidate(i, int(k), float(x), float(y), tuple(Window(*w) for w in days))
-            for k, x, y, days in zip(
-                self.attempt[i], self.lon[i], self.lat[i], self.days[i].astype("M8[D]"), strict=True
-            )
-        )
-
-    def describe(self) -> dict[str, Any]:
-        return {"settings": {"law": "made", "side": 2640.0, "apart": False, "seed": 0},
-                "sources": {}} | self.about  # fmt: skip
-
-
-def plan(count: int, tries: int = 4, seed: int = 0, spread: float = 1.0, length: int = 31) -> Made:
+def plan(count: int, tries: int = 4, seed: int = 0, spread: float = 1.0, length: int = 31) -> Plan:
     """Locations around 20 places, and windows a quarter apart, moved by up to a year."""
     rng = np.random.default_rng(seed)
     centre = np.stack([rng.uniform(-180, 180, 20), rng.uniform(-70, 75, 20)])
@@ -58,22 +32,24 @@ def plan(count: int, tries: int = 4, seed: int = 0, spread: float = 1.0, length:
     start = first[..., None] + 91 * np.arange(4)
     attempt = np.cumsum(rng.integers(1, 3, (count, tries)), axis=1) - 1
     days = np.stack([start, start + length], axis=-1)
-    return Made(
-        attempt.astype(np.int32), (lon + 180) % 360 - 180, lat.clip(-80, 80), days.astype(np.int32)
-    )
+    settings = Settings(locations=count, seed=seed, candidates=tries, apart=False)
+    east, north = (lon + 180) % 360 - 180, lat.clip(-80, 80)
+    lon7, lat7 = (np.rint(degrees * E7).astype(np.int32) for degrees in (east, north))
+    city = np.full((count, tries), -1, np.int32)
+    return Plan(settings, {}, (), attempt.astype(np.int32), lon7, lat7, city, days.astype(np.int32))
 
 
-def outcomes(made: Made, seed: int = 0, modalities: tuple[str, ...] = MODALITIES) -> list[Outcome]:
+def outcomes(made: Plan, seed: int = 0, modalities: tuple[str, ...] = MODALITIES) -> list[Outcome]:
     """Some whole, some absent, and the last eighth open."""
     rng = np.random.default_rng([seed, 1])
     return [outcome(made, i, rng, modalities) for i in range(len(made) - len(made) // 8)]
 
 
-def outcome(made: Made, i: int, rng: np.random.Generator, modalities: tuple[str, ...]) -> Outcome:
+def outcome(made: Plan, i: int, rng: np.random.Generator, modalities: tuple[str, ...]) -> Outcome:
     tries = made.attempt[i].tolist()
     fits = int(rng.integers(len(tries) + 1))
     failed = [
-        {"attempt": k, "reason": str(rng.choice(list(REASONS))), "detail": "made up"}
+        {"attempt": k, "reason": str(rng.choice(FAILURES)), "detail": "made up"}
         for k in tries[:fits]
     ]
     if fits == len(tries):
@@ -134,7 +110,7 @@ class State:
 
 def manifest(
     path: Path,
-    made: Made,
+    made: Plan,
     known: list[Outcome],
     trouble: dict[int, str] | None = None,
     modalities: tuple[str, ...] = MODALITIES,

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 import fastload
 from fastload.gather.patch import Outcome
+from fastload.gather.plan import Plan
 from fastload.gather.report.making import Gathered, Look, made, write
 from fastload.statistics import STATISTICS
 from fastload.synth import synth
@@ -21,7 +23,7 @@ from tests.gather import fabricated
 HOSTILE = '<img src="https://example.com/x.png" onerror="alert(1)">&'
 
 
-def outcomes(plan: fabricated.Made) -> list[Outcome]:
+def outcomes(plan: Plan) -> list[Outcome]:
     """With a modality, a collection and reasons that no page may take for HTML."""
     found = fabricated.outcomes(plan)
     for o in found:
@@ -42,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> tuple[Path, dict[str, Any]]:
     plan = fabricated.plan(40)
-    plan.about = {"sources": {"cities": {"list": HOSTILE, "licence": "CC0 <b>"}}}
+    plan.sources["cities"] = {"list": HOSTILE, "licence": "CC0 <b>"}
     run = {"service": HOSTILE, "versions": [{"numpy": "2"}]}
     manifest = fabricated.manifest(folder / "m.parquet", plan, outcomes(plan), {39: HOSTILE})
     gathered = Gathered(folder, manifest, run)
@@ -134,13 +136,13 @@ def test_nothing_was_gathered_yet(tmp_path: Path) -> None:
     tags(tmp_path / "r.html")
 
 
-def test_an_overlap_of_a_law_that_promises_none(tmp_path: Path) -> None:
+def test_an_overlap_of_a_law_that_promises_none() -> None:
     """It is said in words on the page."""
     plan = fabricated.plan(4, tries=1)
-    plan.about = {"settings": {"law": "cities", "side": 2640.0, "apart": True}}
-    plan.lon[:, 0], plan.lat[:, 0] = [10, 20, 30, 40], 0
+    plan = replace(plan, settings=replace(plan.settings, apart=True))
+    plan.lon7[:, 0], plan.lat7[:, 0] = np.array([10, 20, 30, 40]) * 10**7, 0
     assert "none shares ground with another, as is promised" in made("x", plan)[1]
-    plan.lon[1] = 10.01
+    plan.lon7[1] = 10.01 * 10**7
     assert "1 pairs share ground, of which none was promised" in made("x", plan)[1]
 
 

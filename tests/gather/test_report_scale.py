@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from fastload.gather.plan import Plan
 from tests.gather import fabricated
 
 N, EACH = 250_000, 500
@@ -36,7 +37,8 @@ def manifest(path: Path) -> None:
     rng = np.random.default_rng(0)
     some = [fabricated.outcome(plan, i, rng, fabricated.MODALITIES) for i in range(EACH)]
     whole = np.array([o.attempt is not None for o in some])
-    few = fabricated.Made(*(a[:EACH] for a in (plan.attempt, plan.lon, plan.lat, plan.days)))
+    arrays = (plan.attempt, plan.lon7, plan.lat7, plan.city, plan.days)
+    few = Plan(plan.settings, {}, (), *(array[:EACH] for array in arrays))
     table = parquet.read_table(fabricated.manifest(path, few, some))
     with parquet.ParquetFile(path) as file:
         table = table.replace_schema_metadata(file.schema_arrow.metadata)

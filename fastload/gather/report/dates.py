@@ -58,7 +58,6 @@ def figures(dates: Dates, lat: Floats) -> dict[str, Any]:
         lat: degrees of every location ``[N]``.
     """
     days = dates.time.astype("datetime64[ns]").astype("datetime64[D]")
-    months = np.unique(days.astype("datetime64[M]"), return_counts=True)
     local = season(dates.time, lat[dates.location])
     of_year = month(days)
     return {
@@ -66,7 +65,7 @@ def figures(dates: Dates, lat: Floats) -> dict[str, Any]:
         "dates": len(days),
         "first": str(days.min()) if len(days) else None,
         "last": str(days.max()) if len(days) else None,
-        "months": {str(m): int(n) for m, n in zip(*months, strict=True)},
+        "months": _months(days),
         "month_of_year": np.bincount(of_year, minlength=12).tolist(),
         "gaps": gaps(dates.location, days.astype(np.int64)),
         "seasons": {
@@ -79,6 +78,15 @@ def figures(dates: Dates, lat: Floats) -> dict[str, Any]:
                                                strict=True)},
         "several_grids": int((_distinct(dates.location, dates.crs) > 1).sum()),
     }  # fmt: skip
+
+
+def _months(days: NDArray[np.datetime64]) -> dict[str, int]:
+    """Dates in each month from the first to the last."""
+    of = days.astype("datetime64[M]").astype(np.int64)
+    if not len(of):
+        return {}
+    counts = np.bincount(of - of.min()).tolist()
+    return {str(np.datetime64(int(of.min()) + k, "M")): n for k, n in enumerate(counts)}
 
 
 def month(days: NDArray[np.datetime64]) -> Ints:

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from fastload.gather.plan import Plan
 from fastload.gather.report import dates
 from fastload.gather.report.distances import distances, overlaps
 from fastload.gather.report.failures import failures
 from fastload.gather.report.licences import licences, of_sources
 from fastload.gather.report.locations import STATES, WHOLE, Locations
-from fastload.gather.report.planned import Plan
 from fastload.gather.report.windows import windows
 
 FORMAT = "fastload gather report 1"

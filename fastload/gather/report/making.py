@@ -8,6 +8,7 @@ from typing import Any
 
 from fastload.gather import plan_file
 from fastload.gather.manifest import FILE
+from fastload.gather.plan import Plan
 from fastload.gather.report.figures import FORMAT, of_gathered, of_plan, told
 from fastload.gather.report.licences import of_sources
 from fastload.gather.report.locations import located
@@ -15,7 +16,6 @@ from fastload.gather.report.manifest import collected
 from fastload.gather.report.page import html as page_of
 from fastload.gather.report.pixels import Example, pixels
 from fastload.gather.report.plan_of import lies_there, plan_of
-from fastload.gather.report.planned import Plan
 from fastload.pack.manifest import write_whole
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.gather.manifest import Manifest
+from fastload.gather.plan import Plan
 from fastload.gather.report.dates import Dates
 from fastload.gather.report.locations import STATES, WHOLE, Locations, located
-from fastload.gather.report.planned import Plan
 
 Ints = NDArray[np.int64]
 COLUMNS = ("location", "key", "state", "attempt", "lon", "lat", "trouble", "bytes_read", "requests",

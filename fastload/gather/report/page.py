@@ -22,7 +22,7 @@ STYLE = """
 .numbers div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 .numbers dd { font-size: 1.7rem; line-height: 1.15; font-variant-numeric: tabular-nums; }
 .pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .5rem; }
-.charts { display: grid; gap: 0 2rem;
+.charts { display: grid; gap: 0 2rem; margin-bottom: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
 .keys .of-more { background: var(--accent); } .keys .of-dots { background: var(--dot); }
 .keys .of-open { background: var(--soft); }

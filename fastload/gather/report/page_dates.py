@@ -12,7 +12,7 @@ from fastload.seasons import SEASONS
 MONTHS = "JFMAMJJASOND"
 QUARTERS = ("Jan-Mar", "Apr-Jun", "Jul-Sep", "Oct-Dec")
 KINDS = {"meteorological": "meteorological seasons, local", "calendar": "calendar quarters"}
-FEW = 8
+FEW = 6
 """Labels that have room below a chart."""
 Values = Mapping[str, Any]
 

@@ -14,8 +14,9 @@ Values = Mapping[str, Any]
 def fewer(found: Values, trouble: Values) -> Iterator[str]:
     """Candidates that did not fit, and locations in trouble."""
     yield "<h2>Candidates that did not fit</h2>"
-    at = ", ".join(f"the {_nth(int(k))} of {n:,} locations" for k, n in found["fitted_at"].items())
-    yield soft(f"{found['tried']:,} candidates were looked at. {f'It fitted {at}.' if at else ''}")
+    at = ", ".join(f"the {_nth(int(k))} at {n:,}" for k, n in found["fitted_at"].items())
+    fitted = f"; of those that fitted, {at} locations." if at else "."
+    yield soft(f"{found['tried']:,} candidates were looked at{fitted}")
     yield from _reasons(found) if found["reasons"] else (soft("None failed."),)
     if trouble["locations"]:
         rows = [(one["key"], one["why"]) for one in trouble["such_as"]]
@@ -44,7 +45,7 @@ def _nth(k: int) -> str:
 
 def _band(south: int, north: int) -> str:
     low, high = sorted((abs(south), abs(north)))
-    return f"{low}° to {high}° {'N' if north > 0 else 'S'}"
+    return f"{low}° to {high}° {'N' if north > 0 else 'S'}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def places(found: Values, settings: Values, plan: Values | None = None) -> Iterator[str]:
@@ -69,17 +70,11 @@ def places(found: Values, settings: Values, plan: Values | None = None) -> Itera
 
 def _distances(about: Values) -> Iterator[str]:
     found = about["histogram"]
-    edges = [_metres(e) for e in found["edges"]]
-    said = "Places by the distance to their nearest neighbour; the bins are not alike"
-    yield bars(found["counts"], edges, said)
+    edges = ["" if e is None else f"{float(f'{e / 1000:.2g}'):g}" for e in found["edges"]]
+    said = "Places by the distance to their nearest neighbour, in km; the bins are not alike"
+    yield f"<figure>{bars(found['counts'], edges, said)}<figcaption>{said}</figcaption></figure>"
     rows = [(f"{s['first']} and {s['second']}", f"{s['metres']:,.1f} m") for s in about["smallest"]]
     yield folded("nearest pairs", table("Nearest pairs", ("pair", "distance"), rows))
-
-
-def _metres(edge: float | None) -> str:
-    if edge is None:
-        return ""
-    return f"{edge:.0f}" if 0 < edge < 1000 else f"{edge / 1000:.3g}k" if edge else "0"
 
 
 def _overlaps(what: str, found: Values, promised: bool) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.gather.plan import Plan
 from fastload.gather.report.dates import coverage, month
-from fastload.gather.report.planned import Plan
 from fastload.seasons import season
 
 Floats = NDArray[np.float64]
