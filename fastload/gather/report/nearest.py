@@ -64,7 +64,7 @@ class _Cubes:
     def chord(self, i: Ints, j: Ints) -> Floats:
         """Straight distances."""
         gap = self.points[i] - self.points[j]
-        return np.sqrt(np.einsum("ij,ij->i", gap, gap))
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", gap, gap)))
 
 
 def nearest(lon: Floats, lat: Floats) -> tuple[Floats, Ints]:

@@ -19,9 +19,9 @@ SEASON_D = 92
 def windows(plan: Plan) -> dict[str, Any]:
     """Of each location's first candidate."""
     N, _, D, _ = plan.days.shape
-    first = plan.days[:, 0].astype(np.int64)
+    start, end = plan.days[:, 0].astype(np.int64).reshape(-1, 2).T
     location = np.repeat(np.arange(N), D)
-    return {"locations": N, **_figures(location, *first.reshape(-1, 2).T, plan.lat[:, 0])}
+    return {"locations": N, **_figures(location, start, end, plan.lat[:, 0])}
 
 
 def _figures(location: Ints, start: Ints, end: Ints, lat: Floats) -> dict[str, Any]:
