@@ -130,7 +130,7 @@ def _store(dataset: Any) -> Store:
     return store
 
 
-def _served(folder: Path, scratch: Path) -> tuple["subprocess.Popen[bytes]", int]:
+def served(folder: Path, scratch: Path) -> tuple["subprocess.Popen[bytes]", int]:
     """nginx over a folder, and its port."""
     import socket
 
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        process, port = _served(args.root.resolve(), scratch)
+        process, port = served(args.root.resolve(), scratch)
         try:
             url = f"http://127.0.0.1:{Delay(port, args.delay / 1000).port}"
             found = measure(args, args.root, url, scratch)

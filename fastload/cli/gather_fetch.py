@@ -12,14 +12,15 @@ from fastload.gather import plan_file
 from fastload.gather.again import Again
 from fastload.gather.fetch import TRIES, fetch
 from fastload.gather.gathering import WORKERS, Fetched, Options
+from fastload.gather.manifest import FILE, is_manifest
 from fastload.gather.plan import Plan
 from fastload.gather.rule import RULES, Rule
 from fastload.gather.services import SHIPPED, Service, service
 
 HELP = "fetch the samples of a plan from open archives into shards that train"
 _RULE, _OPTIONS = Rule(), Options()
-_NAMED = 5
-"""Locations that are named of those that failed for one reason."""
+_NAMED, _REASONS = 5, 20
+"""Locations that are named of those that failed for one reason, and how many reasons are."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def _told(choices: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, and say what came of it; 1 where locations are left, 130 after an interrupt."""
-    plan: Plan | Again = Again(Path(args.plan)) if args.again else plan_file.read(Path(args.plan))
+    plan = _plan(args)
     try:
         with polite():
             done = fetch(
@@ -99,6 +100,15 @@ def run(args: argparse.Namespace) -> int:
     if done.log.unfinished:
         _say(unfinished(done.log.unfinished))
     return 1 if done.counts.open else 0
+
+
+def _plan(args: argparse.Namespace) -> Plan | Again:
+    path = Path(args.plan)
+    if args.again:
+        return Again(path)
+    if is_manifest(path):
+        raise ValueError(f"{path} is a manifest, no plan: --again fetches its scenes once more")
+    return plan_file.read(path)
 
 
 def _say(sentence: str) -> None:
@@ -157,7 +167,9 @@ def unfinished(trouble: Mapping[int, str]) -> str:
         by_reason[reason].append(location)
     lines = [f"{len(trouble)} locations could not be fetched; the same command tries them again, "
              "and --leave-out gives some up:"]  # fmt: skip
-    for reason, some in by_reason.items():
+    for reason, some in [*by_reason.items()][:_REASONS]:
         more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
         lines.append(f"  {', '.join(map(str, some[:_NAMED]))}{more}: {reason}")
+    if len(by_reason) > _REASONS:
+        lines.append(f"  and others for {len(by_reason) - _REASONS} more reasons, see {FILE}")
     return "\n".join(lines)

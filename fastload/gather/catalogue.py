@@ -22,7 +22,6 @@ from fastload.storage.remote.trouble import Refused, Trouble
 
 PAGE = 100
 """Items of a page that are asked for; more than a place has in a month."""
-
 MOST_PAGES = 10_000
 
 
@@ -55,20 +54,18 @@ class Catalogue:
         """Requests that were sent, those that failed among them."""
         return 0 if self._opened is None else int(self._opened[1].server.client.requests)
 
-    def scenes(
-        self, modality: str, candidate: Candidate, window: Window, cloud: float | None = None
-    ) -> list[Scene]:
+    def scenes(self, modality: str, candidate: Candidate, window: Window) -> list[Scene]:
         """Scenes of a modality that have the candidate's centre, the newest first.
 
         Of each acquisition the newest processing is given. What has no dates is looked for without
-        the window, and is one scene, of several files where the patch lies on several.
+        the window, and is one scene, of several files where the patch lies on several. No bound on
+        clouds is asked for: a server would give the older processing of a scene whose newer one has
+        more cloud, and nobody could say why there is no other.
 
         Args:
             modality: which the service must have.
             candidate: where.
             window: when; its end is not in it.
-            cloud: share of a scene under clouds, 0 to 1, that it must be below; by default scenes
-                above a bound are given too, so that it can be said why none is taken.
 
         Raises:
             ValueError: where the service does not have the modality.
@@ -77,7 +74,7 @@ class Catalogue:
                 what came back. Never taken for "no scene".
         """
         served = self.service.served(modality)
-        items = self._items(served, candidate, window, cloud)
+        items = self._items(served, candidate, window)
         if not served.dated:
             whole = ground(candidate)
             some = [i for i in items if _shape(i, candidate).intersects(whole)]
@@ -86,15 +83,14 @@ class Catalogue:
         whole = ground(candidate, MARGIN_M)
         scenes = ((_shape(i, candidate).covers(whole), scene_of(i, served, self._offset))
                   for i in fit)  # fmt: skip
-        found = newest_first(newest(scenes))
-        return found if cloud is None else [s for s in found if s.cloud is None or s.cloud < cloud]
+        return newest_first(newest(scenes))
 
     def _items(
-        self, served: Served, candidate: Candidate, window: Window, cloud: float | None
+        self, served: Served, candidate: Candidate, window: Window
     ) -> list[Mapping[str, Any]]:
         """Items of the collection, each once, in any order."""
         client, reads = self._client()
-        parts = question(client, served, None if not served.dated else window, cloud)
+        parts = question(client, served, window)
         search = client.search(
             method="POST", collections=[served.collection], intersects=asked(candidate),
             limit=self._page, **parts,
@@ -119,13 +115,17 @@ def _again(service: Service, offset: int | None, page: int, given: Mapping[str, 
 def _open(service: Service, patience: Any) -> tuple[Any, Any]:
     """pystac-client's view of the service, and how it reads."""
     try:
+        from pystac import STACError
         from pystac_client import Client, ConformanceClasses
 
         from fastload.gather.stac_io import ServiceIO
     except ImportError as error:
         raise missing("searching a catalogue needs pystac-client", "gather") from error
     reads = ServiceIO(service, patience)
-    client = Client.open(service.url, stac_io=reads)
+    try:
+        client = Client.open(service.url, stac_io=reads)
+    except (STACError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(f"{shown(service.url)}: is no STAC API's landing page ({error})") from error
     if not client.conforms_to(ConformanceClasses.ITEM_SEARCH):
         raise Refused(f"{shown(service.url)}: does not say that it can be searched (conformsTo has "
                       "no item-search), expected a STAC API")  # fmt: skip
@@ -138,8 +138,7 @@ def _every(pages: Iterable[Mapping[str, Any]], url: str) -> Iterator[Mapping[str
     for number, page in enumerate(pages):
         items = [checked(item, url) for item in page["features"]]
         if number == 0:
-            context = page.get("context") or {}
-            matched = page.get("numberMatched", context.get("matched"))
+            matched = page.get("numberMatched")
         fresh = {item["id"] for item in items} - seen
         if number >= MOST_PAGES:
             raise Refused(f"{url}: has no end after {number} pages")

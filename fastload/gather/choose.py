@@ -57,15 +57,15 @@ def choose(
             "rule 'clear' looks for clouds in the classification that S2L2A has: ask for S2L2A "
             "too, or for the rule 'covering'"
         )
-    chosen: dict[str, list[Scene]] = {}
+    # All searches go before the first look, which costs more.
+    dated = [*optical, *(name for name in RADAR if name in wanted)]
+    fitting = {name: _fitting(find, name, candidate, rule) for name in dated}
+    chosen = {"DEM": [_undated(find, candidate)]} if "DEM" in wanted else {}
     first: int | None = None
-    for group in (optical, *([name] for name in RADAR if name in wanted)):
-        if group:
-            fitting = {name: _fitting(find, name, candidate, rule) for name in group}
-            chosen |= _on_one_grid(fitting, candidate, rule, look, first)
-            first = first if group != optical else chosen[group[0]][0].crs
-    if "DEM" in wanted:
-        chosen["DEM"] = [_undated(find, candidate)]
+    for group in filter(None, (optical, *([name] for name in dated if name in RADAR))):
+        together = {name: fitting[name] for name in group}
+        chosen |= _on_one_grid(together, candidate, rule, look, first)
+        first = first or chosen[group[0]][0].crs
     return {name: chosen[name] for name in wanted}
 
 

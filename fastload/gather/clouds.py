@@ -38,7 +38,7 @@ def cloud_mask(scl: NDArray[Any]) -> NDArray[np.uint8]:
     """
     if scl.dtype != np.uint8:
         raise ValueError(f"scene classes must be uint8, got {scl.dtype}")
-    found = _TABLE[scl]
+    found: NDArray[np.uint8] = _TABLE[scl]
     if (found == 255).any():
         strange = np.unique(scl[found == 255]).tolist()
         raise ValueError(f"scene classes must be 0 to 11, got {strange}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastload.gather.files import File, Files
 from fastload.storage.errors import DataError
+from fastload.storage.formats.geotiff import rasterio
 from fastload.storage.formats.tiff_window import opened, pixels
 from fastload.storage.remote.together import together
 
@@ -36,6 +37,9 @@ class Box(NamedTuple):
     width: int
 
 
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+"""What JPEG 2000 begins with, as Sentinel-2 L1C is served. Its blocks are read as GDAL asks for
+them: right, but by many requests."""
 _AT_ONCE = 16
 """Files that are waited for at a time: all bands of Sentinel-2."""
 Ranges = NDArray[np.int64]
@@ -206,5 +210,11 @@ def cog(file: File) -> Iterator[Cog]:
     """A file as a COG; errors are those of `read_all`."""
     if not file.size:
         raise DataError(file.path, "", 0, "is empty, expected a GeoTIFF")
-    with opened(file.store, file.name, file.size, file.known) as image:
+    is_jp2 = file.known[0].startswith(_JP2)
+    driver = "JP2OpenJPEG" if is_jp2 else "GTiff"
+    # With several threads GDAL would open a JPEG 2000 again in each, which only this one can.
+    with (
+        rasterio().Env(GDAL_NUM_THREADS="1"),
+        opened(file.store, file.name, file.size, file.known, driver) as image,
+    ):
         yield Cog(file, image)

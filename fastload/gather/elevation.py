@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastload.gather.cog import Box, Cog, Read, read_all
 from fastload.gather.grid import PIXEL_M, SIDE
 from fastload.gather.patch import Patch
-from fastload.gather.reading import Reading, href_of
+from fastload.gather.reading import Reading
 from fastload.gather.scene import Scene
 
 DEM = "DEM"
@@ -47,23 +47,23 @@ def read_elevation(scenes: Sequence[Scene], reading: Reading) -> Patch:
     that the elevation is 0, as that of the sea is (of which cop-dem-glo-30 has no tiles).
 
     Args:
-        scenes: the tiles, in any order; the patch is said to be of the first, by its id, that it
-            touches.
+        scenes: the tiles, in any order, or one scene whose files are tiles, whatever their names;
+            the patch is said to be of the first by id.
         reading: see there.
 
     Raises:
         Unfit: where more points are without data than there may be.
-        DataError, StorageError: see `fastload.gather.cog.cog`.
+        DataError, StorageError: see `fastload.gather.cog.read_all`.
     """
-    scenes = sorted(scenes, key=lambda scene: scene.id)
+    first = min(scenes, key=lambda scene: scene.id)
     lon, lat = points(reading)
-    hrefs = [reading.open_href(href_of(scene, _name(scene))) for scene in scenes]
+    tiles = sorted({href for scene in scenes for href in scene.hrefs.values()})
+    hrefs = [reading.open_href(href) for href in tiles]
     read = read_all(reading.files, hrefs, lambda _, image: _box(image, lon, lat))
     found = sample(joined([_piece(r, lon) for r in read if r is not None]), lon, lat)
-    scene = next((s for s, r in zip(scenes, read, strict=True) if r is not None), scenes[0])
-    reading.check(scene, np.isnan(found))
+    reading.check(first, np.isnan(found))
     bands = np.nan_to_num(found, nan=0.0).astype(np.float32)[None]
-    return Patch(scene, bands, (DEM,), reading.grid.crs, reading.grid.transform)
+    return Patch(first, bands, (DEM,), reading.grid.crs, reading.grid.transform)
 
 
 def points(reading: Reading) -> tuple[Floats, Floats]:
@@ -78,11 +78,6 @@ def points(reading: Reading) -> tuple[Floats, Floats]:
 
 def _near(lon: Floats, middle: float) -> Floats:
     return (lon - middle + 180) % 360 - 180 + middle
-
-
-def _name(scene: Scene) -> str:
-    """What the file is called; services have names of their own for the only one."""
-    return DEM if DEM in scene.hrefs else next(iter(scene.hrefs), DEM)
 
 
 def _corner(image: Cog, lon: Floats) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from fastload.gather.run import Log, run
 from fastload.gather.state import State
 from fastload.gather.todo import Todo
 from fastload.gather.work import Job
+from fastload.storage.errors import DataError
 from fastload.storage.lock import alone
 
 Say = Callable[[str], object]
@@ -109,7 +110,7 @@ def _gather(job: Job, told: Mapping[str, Any], options: Options, say: Say) -> Fe
     try:
         run(job, todo, log, options.executor, options.workers, options.progress)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DataError):
             _manifest(job, todo, told, log)
         raise
     counts = _manifest(job, todo, told, log)

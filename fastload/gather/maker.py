@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastload.gather.candidate import Candidate, Window
 from fastload.gather.catalogue import Catalogue
 from fastload.gather.choose import choose
-from fastload.gather.files import Files
 from fastload.gather.location import Made, Scenes, Tally
+from fastload.gather.looked_at import LookedAt
 from fastload.gather.patch import Patch
 from fastload.gather.read import read_sample, read_scl
 from fastload.gather.rule import Rule
@@ -50,7 +50,7 @@ class ServiceMaker:
     def choose(self, candidate: Candidate, tally: Tally) -> Scenes:
         """See `Maker.choose`."""
         assert self.rule is not None
-        with self._counted(tally) as (catalogue, files):
+        with self._counted(tally) as (catalogue, files), files.remembering():
 
             def find(modality: str, window: Window) -> Sequence[Scene]:
                 return catalogue.scenes(modality, candidate, window)
@@ -63,14 +63,14 @@ class ServiceMaker:
     def make(self, scenes: Scenes, candidate: Candidate, key: str, tally: Tally) -> Made:
         """See `Maker.make`."""
         scenes = {name: scenes[name] for name in self.modalities}
-        with self._counted(tally) as (_, files):
+        with self._counted(tally) as (_, files), files.forgetting():
             sign, most = self.service.sign, self.max_missing
             patches = read_sample(scenes, candidate, sign, max_missing=most, files=files)
         told = {name: _records(scenes[name], patches[name]) for name in self.modalities}
         return Made(told, sample_bytes(patches, candidate, key))
 
     @contextmanager
-    def _counted(self, tally: Tally) -> Iterator[tuple[Catalogue, Files]]:
+    def _counted(self, tally: Tally) -> Iterator[tuple[Catalogue, LookedAt]]:
         """This thread's connections, of which what they send and get is counted."""
         catalogue, files = self._tools()
         requests, cost = catalogue.requests, files.cost()
@@ -81,16 +81,16 @@ class ServiceMaker:
             tally.requests += catalogue.requests - requests + read.requests
             tally.bytes += read.nbytes
 
-    def _tools(self) -> tuple[Catalogue, Files]:
+    def _tools(self) -> tuple[Catalogue, LookedAt]:
         """This thread's, which last as long as it does."""
         kept = getattr(_MINE, "tools", None)
         if kept is None or kept[0] is not self:
             options = dict(self.options)
             if self.turns:
                 options["throttle_file"] = f"{self.turns}/rate.{platform.node()}"
-            made = Catalogue(self.service, offset=self.offset, **options), Files(**options)
+            made = Catalogue(self.service, offset=self.offset, **options), LookedAt(**options)
             kept = _MINE.tools = self, made
-        tools: tuple[Catalogue, Files] = kept[1]
+        tools: tuple[Catalogue, LookedAt] = kept[1]
         return tools
 
 

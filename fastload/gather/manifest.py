@@ -94,6 +94,14 @@ def read(path: Path) -> list[Outcome]:
     return [outcome for outcome, _ in Manifest(path).outcomes() if outcome is not None]
 
 
+def is_manifest(path: Path) -> bool:
+    """Whether there is one."""
+    try:
+        return bool(Manifest(path).told)
+    except (OSError, ValueError):
+        return False
+
+
 class Manifest:
     """A manifest that is read a shard at a time.
 

@@ -30,7 +30,7 @@ def read_optical(scene: Scene, reading: Reading) -> Patch:
 
     Raises:
         Unfit: where more pixels are without data than there may be.
-        DataError, StorageError: see `fastload.gather.cog.cog`.
+        DataError, StorageError: see `fastload.gather.cog.read_all`.
     """
     names = PUBLISHED[scene.modality]
     read = reading.bands(scene, [*names, *_scl(scene)], partial(_box, reading))

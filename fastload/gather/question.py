@@ -7,33 +7,32 @@ notice; so nothing is sent that it does not claim, and all of it is done again w
 from typing import Any
 
 from fastload.gather.candidate import Window
-from fastload.gather.services.service import OPTICAL, PROPERTIES, RADAR, Served
+from fastload.gather.items import KEPT
+from fastload.gather.services.service import PROPERTIES, RADAR, Served
 
+MODE = "sar:instrument_mode"
 ALWAYS = ("id", "type", "geometry", "bbox", "collection", "links")
 
 
-def question(
-    client: Any, served: Served, window: Window | None, cloud: float | None
-) -> dict[str, Any]:
+def question(client: Any, served: Served, window: Window) -> dict[str, Any]:
     """Arguments of `pystac_client.Client.search` beside the place and the collection.
 
     Args:
         client: of pystac-client; tells what the server conforms to.
         served: how it holds the modality.
-        window: when; None: at any time.
-        cloud: share of a scene, 0 to 1, that it must be below; None: any.
+        window: when, for what has dates.
     """
     from pystac_client import ConformanceClasses as Conforms
 
     said: dict[str, Any] = {}
-    if window is not None:
-        # A day later than needed would do: the end is left out of what comes back.
+    if served.dated:
+        # Whether a server has the end in the range or not, it is left out of what comes back.
         said["datetime"] = f"{window.start}T00:00:00Z/{window.end}T00:00:00Z"
-    wanted = _wanted(served, cloud)
-    if wanted and client.conforms_to(Conforms.QUERY):
-        said["query"] = {name: {sign: value} for name, sign, value in wanted}
-    elif wanted and client.conforms_to(Conforms.FILTER):
-        said["filter"] = _cql2(wanted)
+    if served.modality in RADAR and client.conforms_to(Conforms.QUERY):
+        said["query"] = {MODE: {"eq": "IW"}}
+    elif served.modality in RADAR and client.conforms_to(Conforms.FILTER):
+        # OGC 21-065r2, Common Query Language, as JSON.
+        said["filter"] = {"op": "=", "args": [{"property": MODE}, "IW"]}
         said["filter_lang"] = "cql2-json"
     if client.conforms_to(Conforms.SORT):
         said["sortby"] = [{"field": "properties.datetime", "direction": "desc"},
@@ -43,28 +42,10 @@ def question(
     return said
 
 
-def _wanted(served: Served, cloud: float | None) -> list[tuple[str, str, Any]]:
-    if served.modality in RADAR:
-        return [("sar:instrument_mode", "eq", "IW")]
-    if served.modality in OPTICAL and cloud is not None:
-        return [(served.names("cloud")[0], "lt", 100 * cloud)]
-    return []
-
-
-def _cql2(wanted: list[tuple[str, str, Any]]) -> dict[str, Any]:
-    """Source: OGC 21-065r2, Common Query Language, JSON encoding."""
-    parts = [
-        {"op": {"eq": "=", "lt": "<"}[sign], "args": [{"property": name}, value]}
-        for name, sign, value in wanted
-    ]
-    return parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
-
-
 def _fields(served: Served) -> list[str]:
     """What is read of an item; the rest of it is some 20 kB that nobody needs."""
     names = [name for what in PROPERTIES for name in served.names(what)]
-    names += ["datetime", "start_datetime", "platform", "proj:code", "proj:epsg",
-              "sat:orbit_state", "sat:relative_orbit", "sar:instrument_mode",
-              "sar:polarizations"]  # fmt: skip
+    names += ["datetime", "start_datetime", "proj:code", "proj:epsg", MODE, "sar:polarizations"]
+    names += KEPT
     return [*ALWAYS, *(f"properties.{name}" for name in names),
             *(f"assets.{key}" for key in served.bands.values())]  # fmt: skip

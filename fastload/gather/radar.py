@@ -32,7 +32,7 @@ def read_radar(scene: Scene, reading: Reading) -> Patch:
 
     Raises:
         Unfit: where more pixels are without data than there may be.
-        DataError, StorageError: see `fastload.gather.cog.cog`; also where it is not geocoded.
+        DataError, StorageError: see `fastload.gather.cog.read_all`; also where it is not geocoded.
     """
     names = PUBLISHED[scene.modality]
     is_db = scene.properties.get("unit") == DB

@@ -12,7 +12,8 @@ from fastload.gather.work import Done, Job, Unit, do
 from fastload.storage.errors import is_full
 
 MOST_IN_A_ROW = 40
-"""Locations that fail one after the other, beside those in flight, before all is given up."""
+"""Locations that fail one after the other, beside those in flight, before all is given up, where
+servers do not answer."""
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Log:
         unfinished: those that could not be decided, by number, and why.
         written: shards.
         requests, bytes: of all locations.
-        in_a_row: how many failed since one was decided.
+        in_a_row: how many failed since one was decided, for what servers or the way to them did.
     """
 
     decided: int = 0
@@ -75,7 +76,7 @@ def _take(done: Done, todo: Todo, log: Log) -> list[Unit]:
         return []
     if done.trouble:
         log.unfinished[done.unit.number] = done.trouble
-        log.in_a_row += 1
+        log.in_a_row += done.down
         return []
     log.decided += 1
     log.in_a_row = 0

@@ -10,7 +10,8 @@ from fastload.gather.again import Again
 from fastload.gather.location import Maker, Planned, Tally, repeat, search
 from fastload.gather.offsets import ItemError
 from fastload.gather.state import Record, State
-from fastload.storage.errors import DataError, is_full, is_scarce
+from fastload.storage.errors import DataError, StorageError, is_full, is_scarce
+from fastload.storage.remote.trouble import Gone, Refused, Trouble
 
 
 class Unit(NamedTuple):
@@ -26,12 +27,14 @@ class Done(NamedTuple):
     Attributes:
         unit: which.
         trouble: why a location could not be decided this time; empty where it was.
+        down: whether that is the fault of servers, or of the way to them.
         requests, bytes: what a location took.
         record: of a shard.
     """
 
     unit: Unit
     trouble: str = ""
+    down: bool = False
     requests: int = 0
     bytes: int = 0
     record: Record | None = None
@@ -83,9 +86,15 @@ def decide(job: Job, unit: Unit) -> Done:
     except (OSError, DataError, ItemError) as error:
         if isinstance(error, OSError) and (is_scarce(error) or is_full(error)):
             raise
-        return Done(unit, str(error), tally.requests, tally.bytes)
+        down = isinstance(error, OSError | StorageError)
+        return Done(unit, _told(error), down, tally.requests, tally.bytes)
     job.state.keep(outcome, samples)
-    return Done(unit, "", tally.requests, tally.bytes)
+    return Done(unit, requests=tally.requests, bytes=tally.bytes)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without an error's number."""
+    return error.reason if isinstance(error, Trouble | Refused | Gone) else str(error)
 
 
 def build(job: Job, unit: Unit) -> Done:

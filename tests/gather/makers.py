@@ -12,7 +12,7 @@ from fastload.gather.candidate import Candidate, Window
 from fastload.gather.location import Made, Scenes, Tally
 from fastload.gather.patch import Unfit
 from fastload.gather.scene import Scene
-from fastload.storage.errors import StorageError
+from fastload.storage.errors import DataError, StorageError
 
 MODALITIES = ("S2L2A", "S1RTC")
 WINDOWS = tuple(
@@ -48,10 +48,10 @@ def first_fit(i: int) -> int | None:
 @dataclass(frozen=True)
 class Archive:
     """See `Maker`. What it gives is written to a file of the folder, a line each; the locations
-    that a file `trouble` names cannot be had.
+    that files `down` and `damaged` name cannot be had.
 
     Attributes:
-        folder: of both.
+        folder: of these.
         size: bytes of a sample of a modality.
         seconds: that a candidate takes.
     """
@@ -64,6 +64,8 @@ class Archive:
         i, k = candidate.location, candidate.attempt // 2
         tally.requests += 1
         self._log(f"search {i} {k}")
+        if i in self.trouble("damaged"):
+            raise DataError(f"https://archive/{i}.tif", "", 7, "a block cannot be decoded")
         if i in self.trouble():
             raise StorageError(f"https://archive/{i}.tif", "", 7, "the server answers HTTP 503")
         if k != first_fit(i):
@@ -81,12 +83,12 @@ class Archive:
     def sample(self, name: str, i: int) -> bytes:
         return np.random.default_rng([i, len(name)]).bytes(self.size + i)
 
-    def trouble(self) -> set[int]:
-        path = self.folder / "trouble"
+    def trouble(self, kind: str = "down") -> set[int]:
+        path = self.folder / kind
         return {int(text) for text in path.read_text().split()} if path.exists() else set()
 
-    def in_trouble(self, *numbers: int) -> None:
-        (self.folder / "trouble").write_text(" ".join(map(str, numbers)))
+    def in_trouble(self, *numbers: int, kind: str = "down") -> None:
+        (self.folder / kind).write_text(" ".join(map(str, numbers)))
 
     def _log(self, line: str) -> None:
         file = os.open(self.folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

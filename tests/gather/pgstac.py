@@ -1,8 +1,8 @@
 """stac-fastapi-pgstac over PostgreSQL and PostGIS, as Planetary Computer runs it.
 
 It needs Debian's postgresql and postgis (`apt-get install postgresql postgresql-15-postgis-3`) and
-a Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that the
-variable FASTLOAD_PGSTAC_PYTHON names.
+a Python with `stac-fastapi.pgstac`, `pypgstac[psycopg]` and `uvicorn`: this one, or the one that
+the variable FASTLOAD_PGSTAC_PYTHON names.
 """
 
 import contextlib
@@ -91,11 +91,12 @@ def pgstac(items: Sequence[Item], folder: Path) -> Iterator[str]:
             subprocess.run([python, "-m", "pypgstac.pypgstac", *words], env=env, check=True,
                            capture_output=True, timeout=120)  # fmt: skip
         port = free_port()
-        command = [python, "-m", "uvicorn", "stac_fastapi.pgstac.app:app", "--port", str(port)]
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
+        command = [python, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app",
+                   "--port", str(port)]  # fmt: skip
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)  # fmt: skip
         try:
-            wait_for(f"http://127.0.0.1:{port}/", process, 60)
+            wait_for(f"http://127.0.0.1:{port}/", process, 180)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -6,7 +6,6 @@ import datetime
 import gzip
 import http.server
 import json
-import operator
 import subprocess
 import sys
 import threading
@@ -41,8 +40,8 @@ def box(west: float, south: float, east: float, north: float) -> Item:
     return dict(shapely.geometry.mapping(shapely.box(west, south, east, north)))
 
 
-SPLIT: Item = {"type": "MultiPolygon", "coordinates": [
-    box(179.6, -18, 180, -17)["coordinates"], box(-180, -18, -179.5, -17)["coordinates"]]}  # fmt: skip
+_PARTS = box(179.6, -18, 180, -17), box(-180, -18, -179.5, -17)
+SPLIT: Item = {"type": "MultiPolygon", "coordinates": [part["coordinates"] for part in _PARTS]}
 """A footprint across the antimeridian, as RFC 7946 has it."""
 
 
@@ -122,7 +121,8 @@ class Api(http.server.ThreadingHTTPServer):
         base = "https://api.stacspec.org/v1.0.0/"
         kinds = ["core", "item-search", *(f"item-search#{name}" for name in self.conforms)]
         links = [{"rel": "self", "href": self.url}, {"rel": "root", "href": self.url},
-                 {"rel": "search", "href": f"{self.url}/search", "method": "POST"}]  # fmt: skip
+                 {"rel": "search", "href": f"{self.url}/search", "method": "POST",
+                  "type": "application/geo+json"}]  # fmt: skip
         return {"type": "Catalog", "id": "made", "description": "made", "stac_version": "1.0.0",
                 "links": links, "conformsTo": [base + kind for kind in kinds]}  # fmt: skip
 
@@ -208,14 +208,12 @@ def _matches(entry: Item, body: Item, place: Any) -> bool:
         )
         if not start <= time <= end:
             return False
-    signs = {"eq": operator.eq, "lt": operator.lt, "=": operator.eq, "<": operator.lt}
-    for name, rule in body.get("query", {}).items():
-        if not all(signs[s](entry["properties"][name], value) for s, value in rule.items()):
-            return False
+    equal = {name: rule["eq"] for name, rule in body.get("query", {}).items()}
     if rule := body.get("filter"):
-        held, value = rule["args"]
-        if not signs[rule["op"]](entry["properties"][held["property"]], value):
-            return False
+        assert rule["op"] == "="
+        equal[rule["args"][0]["property"]] = rule["args"][1]
+    if any(entry["properties"][name] != value for name, value in equal.items()):
+        return False
     return bool(shapely.geometry.shape(entry["geometry"]).intersects(place))
 
 

@@ -32,7 +32,8 @@ from tests.gather.stac import (
 HALF = (10.0, 49.5, 10.505, 50.5)
 MARCH = [
     s2("2021-02-28", at="23:59:59"), s2("2021-03-01", at="00:00:00"),
-    s2("2021-03-31", at="00:00:00"), s2("2021-03-30", at="23:59:59"), s2("2021-03-10", 90.0), s2("2021-03-15", footprint=HALF),
+    s2("2021-03-31", at="00:00:00"), s2("2021-03-30", at="23:59:59"),
+    s2("2021-03-10", 90.0), s2("2021-03-15", footprint=HALF),
     s2("2021-03-16", footprint=(10.51, 49.5, 11.0, 50.5)),  # has a part of the patch
     s2("2021-03-17", footprint=(20.0, 49.5, 21.0, 50.5)),
 ]  # fmt: skip
@@ -104,8 +105,6 @@ def test_the_window_the_place_and_the_order(url: str) -> None:
         32632, 0.05, "2021-03-30T23:59:59.500000000")  # fmt: skip
     assert found[0].properties["tile"] == "32UPA"
     assert ids(catalogue(url, page=2).scenes("S2L2A", candidate(), window())) == THERE
-    bounded = catalogue(url).scenes("S2L2A", candidate(), window(), cloud=0.9)
-    assert ids(bounded) == [THERE[0], THERE[1], THERE[3]]
     assert catalogue(url).scenes("S2L2A", candidate(), window("2019-01-01", "2019-02-01")) == []
     assert catalogue(url).scenes("S2L2A", candidate(50.0, 10.0), window()) == []
 
@@ -150,21 +149,18 @@ def test_a_tile_that_two_strips_share_is_no_processing_of_another() -> None:
 def test_nothing_is_sent_that_the_server_does_not_claim() -> None:
     def bodies(conforms: Sequence[str], modality: str, like: str) -> Item:
         with Api([*MARCH, *RADAR], conforms) as api:
-            catalogue(api.url, like).scenes(modality, candidate(), window(), cloud=0.5)
+            catalogue(api.url, like).scenes(modality, candidate(), window())
             assert api.asked[0] == ("/", None)
             return dict(api.asked[1][1])
 
     always = {"collections", "intersects", "datetime", "limit"}
-    earth = "earth-search"
-    assert set(bodies((), "S2L2A", earth)) == always
-    body = bodies(EXTENSIONS, "S2L2A", earth)
-    assert set(body) == always | {"query", "sortby", "fields"}
-    assert body["query"] == {"eo:cloud_cover": {"lt": 50.0}}
-    body = bodies(("filter",), "S2L2A", earth)
+    optical, radar = ("S2L2A", "earth-search"), ("S1RTC", "planetary-computer")
+    assert set(bodies((), *optical)) == set(bodies((), *radar)) == always
+    assert set(bodies(EXTENSIONS, *optical)) == always | {"sortby", "fields"}
+    assert bodies(EXTENSIONS, *radar)["query"] == {"sar:instrument_mode": {"eq": "IW"}}
+    body = bodies(("filter",), *radar)
     assert set(body) == always | {"filter", "filter-lang"}
-    assert body["filter"] == {"op": "<", "args": [{"property": "eo:cloud_cover"}, 50.0]}
-    radar = bodies(("query",), "S1RTC", "planetary-computer")
-    assert radar["query"] == {"sar:instrument_mode": {"eq": "IW"}}
+    assert body["filter"] == {"op": "=", "args": [{"property": "sar:instrument_mode"}, "IW"]}
 
 
 def test_a_catalogue_is_shared_by_threads_and_pickles() -> None:

@@ -186,6 +186,14 @@ def test_an_archive_that_is_down_ends_it(tmp_path: Path, archive: Archive) -> No
     assert [o.location for o in manifest.read(tmp_path)] == [0, 1, 2]
 
 
+def test_many_damaged_files_do_not_end_it(tmp_path: Path, archive: Archive) -> None:
+    """They are each location's own affair, and all are named."""
+    archive.in_trouble(*range(3, 80), kind="damaged")
+    done = fetched(tmp_path, archive, Places(80))
+    assert set(done.log.unfinished) == {*range(3, 80)}
+    assert "3.tif at byte 7: a block cannot be decoded" in done.log.unfinished[3]
+
+
 def test_locations_may_be_given_up(
     tmp_path: Path, archive: Archive, whole: dict[str, bytes]
 ) -> None:

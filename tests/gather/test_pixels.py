@@ -1,5 +1,6 @@
 """What is read of scenes: the files' own pixels, on the asked ground, on one scale."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform
 from rasterio.windows import Window
 
+from fastload.bands import PUBLISHED
 from fastload.gather.candidate import Candidate
 from fastload.gather.clouds import CLASSES, cloud_mask, cloud_share
 from fastload.gather.grid import Grid, grid_of
@@ -156,8 +158,6 @@ def test_a_patch_of_another_zone_is_unfit(archive: Archive) -> None:
 
 
 def test_a_scene_that_does_not_say_its_zone_is_asked(archive: Archive) -> None:
-    from dataclasses import replace
-
     found = scene(archive, TILES[3], SHOTS[1])
     place = at(TILES[3])
     mute = read_patch(replace(found, crs=None), place)
@@ -212,6 +212,11 @@ def test_elevation_is_bilinear_across_tiles(archive: Archive) -> None:
     assert_height(patch)
     [same] = read_scenes(four[::-1], place, grid=grid_of(32633, 12.0, 48.0))
     assert (same.bands == patch.bands).all()
+    hrefs = {f"DEM {n}": s.hrefs["DEM"] for n, s in enumerate(four)}
+    one = replace(four[0], id="+".join(s.id for s in four), hrefs=hrefs)
+    joint = read_patch(one, place, grid=grid_of(32633, 12.0, 48.0))
+    assert (joint.bands == patch.bands).all()
+    assert joint.scene.id.count("+") == 3
 
 
 def test_elevation_lacks_where_there_is_no_tile(archive: Archive) -> None:
@@ -281,14 +286,16 @@ def tif(path: Path, pixels: NDArray[Any], at_: Any = None, **options: Any) -> st
     """A file as it should not be."""
     C, H, W = pixels.shape
     place = {"crs": "EPSG:32633", "transform": at_ or Affine(10, 0, 600000, 0, -10, 5400000)}
-    with rasterio.open(path, "w", driver="GTiff", count=C, height=H, width=W, dtype=pixels.dtype,
-                       **(place | options)) as file:  # fmt: skip
+    options = {"driver": "GTiff"} | place | options
+    with rasterio.open(
+        path, "w", count=C, height=H, width=W, dtype=pixels.dtype, **options
+    ) as file:
         file.write(pixels)
     return str(path)
 
 
 def of_file(href: str, modality: str = "S2L2A") -> Scene:
-    names = [*ASSETS] if modality == "S2L2A" else ["vv", "vh"]
+    names = PUBLISHED[modality]
     time = np.datetime64("2020-01-01T00:00:00", "ns")
     return Scene(modality, "it", "c", time, None, {}, 32633, dict.fromkeys(names, href))
 
@@ -323,6 +330,17 @@ def test_files_that_are_not_as_expected_are_named(
     assert caught.value.shard == href
 
 
+def test_jpeg_2000_is_read_too(tmp_path: Path) -> None:
+    """As Sentinel-2 L1C is served."""
+    pixels = np.random.default_rng(0).integers(1, 4000, (1, 300, 300)).astype(np.uint16)
+    how = {"QUALITY": 100, "REVERSIBLE": "YES", "BLOCKXSIZE": 128, "BLOCKYSIZE": 128}
+    href = tif(tmp_path / "band.jp2", pixels, driver="JP2OpenJPEG", **how)
+    patch = read_patch(of_file(href, "S2L1C"), Candidate(0, 0, 16.3, 48.7, ()), grid=GRID)
+    assert patch.names == PUBLISHED["S2L1C"]
+    assert patch.cloud_mask is None
+    assert (patch.bands == pixels[:, :264, :264]).all()
+
+
 def test_radar_in_the_sensors_geometry_is_refused(tmp_path: Path) -> None:
     from rasterio.control import GroundControlPoint
 
@@ -353,8 +371,6 @@ def test_damaged_files_are_named(archive: Archive, tmp_path: Path) -> None:
         read_patch(of_file(str(tmp_path / "nowhere.tif")), at(TILES[1]))
     lacking = scene(archive, TILES[1], SHOTS[1])
     hrefs = {name: href for name, href in lacking.hrefs.items() if name != "B8A"}
-    from dataclasses import replace
-
     with pytest.raises(DataError, match="no file of B8A, it has B01, B02"):
         read_patch(replace(lacking, hrefs=hrefs), at(TILES[1]))
     with pytest.raises(ValueError, match="modality 'S3': expected one of"):

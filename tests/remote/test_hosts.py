@@ -11,6 +11,7 @@ import pytest
 
 from fastload import Remote
 from fastload.storage.errors import DataError, StorageError
+from fastload.storage.remote.bucket import S3
 from fastload.storage.remote.signature import Keys, query, signed
 from fastload.storage.remote.web import NAMES
 from fastload.storage.store import Local
@@ -117,14 +118,26 @@ def test_a_signature_is_that_of_botocore() -> None:
 
     assert botocore
     url = f"https://b.s3.amazonaws.com/in/a%20b~.tar?{query({'prefix': 'a b/', 'x': 'é='})}"
-    for token in (None, "a token"):
-        request = AWSRequest("GET", url)
+    for token, more in ((None, {}), ("a token", {"x-amz-request-payer": "requester"})):
+        request = AWSRequest("GET", url, headers=more)
         config = SimpleNamespace(s3={"payload_signing_enabled": False})
         request.context["client_config"] = config
         S3SigV4Auth(Credentials("key", "secret", token), "s3", "eu-west-1").add_auth(request)
         now = datetime.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
-        own = signed("GET", url, Keys("key", "secret", token), "eu-west-1", now.replace(tzinfo=UTC))
+        keys, now = Keys("key", "secret", token), now.replace(tzinfo=UTC)
+        own = signed("GET", url, keys, "eu-west-1", now, more)
         assert own["Authorization"].replace(",", ", ") == request.headers["Authorization"]
+        assert more.items() <= own.items()
+
+
+def test_whoever_asks_pays_where_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As buckets of Sentinel-2 L1C want it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bucket = S3("b", "", None, None, None)
+    assert "x-amz-request-payer" not in bucket.ask("a").headers
+    monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
+    assert bucket.ask("a").headers["x-amz-request-payer"] == "requester"
 
 
 @pytest.fixture

@@ -93,7 +93,11 @@ class StoreFile(RawIOBase):
 
 @contextmanager
 def opened(
-    store: Store, name: str, size: int, known: Mapping[int, bytes] | None = None
+    store: Store,
+    name: str,
+    size: int,
+    known: Mapping[int, bytes] | None = None,
+    driver: str = "GTiff",
 ) -> Iterator[Any]:
     """A file as rasterio has it.
 
@@ -102,6 +106,7 @@ def opened(
         name: of it there.
         size: its bytes.
         known: see `StoreFile`.
+        driver: the only one that GDAL may take the file for.
 
     Raises:
         DataError: where it is no sound TIFF, at once or inside; or what the store raises.
@@ -117,7 +122,7 @@ def opened(
         return files[-1]
 
     try:
-        with library.open(_NAME, driver="GTiff", opener=only) as image:
+        with library.open(_NAME, driver=driver, opener=only) as image:
             yield image
     except library.errors.RasterioError as error:
         for fault in (file.fault for file in files if file.fault is not None):

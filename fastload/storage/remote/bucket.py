@@ -15,6 +15,9 @@ from fastload.storage.remote.trouble import Refused, Trouble
 from fastload.storage.store import Stat
 
 _GOOGLE = "https://storage.googleapis.com"
+_PAYER = "x-amz-request-payer"
+"""That whoever asks pays, as buckets such as those of Sentinel-2 L1C want it; sent where
+`AWS_REQUEST_PAYER` says so, which GDAL heeds, too."""
 
 
 class Bucket(Host):
@@ -137,7 +140,8 @@ class S3(Bucket):
     def sign(self, method: str, url: str) -> Headers:
         """See `Bucket.sign`."""
         keys: Keys | None = None if self._keys is None else self._keys()
-        return {} if keys is None else signed(method, url, keys, self.region)
+        payer = {_PAYER: "requester"} if os.environ.get("AWS_REQUEST_PAYER") == "requester" else {}
+        return {} if keys is None else signed(method, url, keys, self.region, more=payer)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_keys": None}

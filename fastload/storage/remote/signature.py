@@ -7,6 +7,7 @@ left out (`UNSIGNED-PAYLOAD`).
 import hashlib
 import hmac
 import urllib.parse
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -29,15 +30,21 @@ def query(parameters: dict[str, str]) -> str:
 
 
 def signed(
-    method: str, url: str, keys: Keys, region: str, now: datetime | None = None
+    method: str,
+    url: str,
+    keys: Keys,
+    region: str,
+    now: datetime | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The headers that sign a request for a URL, which is quoted and its query as `query` has it.
 
-    A range may be asked for besides, and is not signed.
+    A range may be asked for besides, and is not signed; `more` are headers that are.
     """
     parts = urllib.parse.urlsplit(url)
     time = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     headers = {"host": parts.netloc, "x-amz-content-sha256": _BODY, "x-amz-date": time}
+    headers |= more or {}
     if keys.token:
         headers["x-amz-security-token"] = keys.token
     names = ";".join(sorted(headers))
