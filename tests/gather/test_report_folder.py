@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,13 @@ def test_the_documentations_local_commands(
     assert done.count("gather plan") == 2
     assert done.count("gather report") == 2
     assert (tmp_path / "plan.report.html").exists()
+
+
+def test_the_documentations_query(
+    folder: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="needs duckdb")
+    monkeypatch.chdir(folder)
+    query = DOCS.read_text().partition("```sql\n")[2].partition("```")[0]
+    found = dict(duckdb.sql(query).fetchall())
+    assert found == Counter(f["reason"] for o in fabricated.outcomes(plan) for f in o.failed)

@@ -15,10 +15,12 @@ import fastload
 from fastload.gather.patch import Outcome
 from fastload.gather.plan import Plan
 from fastload.gather.report.making import Gathered, Look, made, write
+from fastload.gather.report.pixels import pixels
 from fastload.statistics import STATISTICS
 from fastload.synth import synth
 from tests.fastload.test_inspect import decoded, tags
 from tests.gather import fabricated
+from tests.shared_data import shared_data
 
 HOSTILE = '<img src="https://example.com/x.png" onerror="alert(1)">&'
 
@@ -110,6 +112,19 @@ def test_pictures(report: tuple[Path, dict[str, Any]], folder: Path) -> None:
     assert min(decoded(a["src"]).std() for a in images) > 3
     ds = fastload.SSL4EOS12(folder, "train", ["S2L2A"], progress=False)
     assert {str(a["alt"])[:7] for a in images} <= set(ds.keys)
+
+
+def test_real_shards() -> None:
+    real = shared_data("ssl4eo_v11_real")
+    if not real.is_dir():
+        pytest.skip(f"needs real samples in {real}")
+    told, [example] = pixels(real, samples=3, seed=0, examples=1)
+    assert (told["shards"], told["samples"]) == (2, 3)
+    assert set(told["modalities"]) == {"S2L2A", "S2RGB", "NDVI"}
+    assert all(about["published"] for about in told["modalities"].values())
+    assert 100 < told["modalities"]["S2L2A"]["bands"][3]["p50"] < 3000
+    assert example.kind == "S2L2A, true colour"
+    assert [date.image.shape for date in example.dates] == [(132, 132, 3)] * 4
 
 
 def test_a_plan_alone(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.cli.stats import measure
+from fastload.datasets.source import Modality
 from fastload.datasets.ssl4eo_s12 import SSL4EOS12
 from fastload.gather.report.shards import chosen, opened, shards
 from fastload.inspect.pictures import pictures
 from fastload.seasons import SEASONS
-from fastload.statistics import STATISTICS
+from fastload.statistics import STATISTICS, Statistics
 from fastload.storage.dates import NO_TIME
 
 LEVELS = (0.01, 0.5, 0.99)
@@ -88,8 +89,7 @@ def _bands(name: str, dataset: SSL4EOS12, samples: NDArray[np.int64]) -> dict[st
     m = dataset.modalities[name]
     summary = measure(dataset, name, samples, no_data=NO_DATA.get(name))
     of, modality, remark = BESIDE.get(name, ("v1.1-webdataset", name, ""))
-    set_of = STATISTICS[of]
-    published = len(set_of.mean.get(modality, ())) == m.bands
+    published = _published(STATISTICS[of], modality, m)
     names = m.shown.names or tuple(f"band {c}" for c in range(m.bands))
     rows = []
     for c, band in enumerate(names):
@@ -98,11 +98,19 @@ def _bands(name: str, dataset: SSL4EOS12, samples: NDArray[np.int64]) -> dict[st
             row[what] = _plain(getattr(summary, what)[c])
         row |= {f"p{100 * level:g}": _plain(summary.quantiles[level][c]) for level in LEVELS}
         row["left_out"] = int(sum(counts[c] for counts in summary.left_out.values()))
-        if published:
-            row["published_mean"] = set_of.mean[modality][c]
-            row["published_std"] = set_of.std[modality][c]
+        if published is not None:
+            row["published_mean"], row["published_std"] = (float(x[c]) for x in published)
         rows.append(row)
-    return {"bands": rows, "published": f"{of}, {modality}" if published else "", "remark": remark}
+    told = "" if published is None else f"{of}, {modality}"
+    return {"bands": rows, "published": told, "remark": remark}
+
+
+def _published(known: Statistics, modality: str, m: Modality) -> tuple[Any, Any] | None:
+    """Mean and standard deviation of the bands that are there; None where there are none."""
+    try:
+        return known.of(modality, m.shown)
+    except ValueError:
+        return None
 
 
 def _plain(value: float) -> float | None:

@@ -33,20 +33,21 @@ def chosen(folder: Path, seed: int, most: int = MOST) -> list[tuple[str, str]]:
 
 @contextmanager
 def opened(folder: Path, some: Sequence[tuple[str, str]]) -> Iterator[dict[str, SSL4EOS12]]:
-    """Some shards as a data set for each modality, with the same samples in the same order.
+    """Some shards as a data set for each modality.
 
     They are linked to from a folder that goes away afterwards, which gets their index.
 
     Raises:
         DataError: names a damaged shard.
-        ValueError: where a modality lacks a shard or a sample that another has.
     """
-    modalities = sorted({name for shard in some for name in shards(folder)[shard]})
+    there, modalities = shards(folder), set[str]()
     with tempfile.TemporaryDirectory(prefix="fastload-report-") as place:
         for number, (split, file) in enumerate(some):
-            for modality in modalities:
-                source = (folder / split / modality / file).resolve()
+            for modality in there[split, file]:
                 target = Path(place) / _SPLIT / modality / f"shard_{number:06d}.tar"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(source)
-        yield {name: SSL4EOS12(place, _SPLIT, [name], progress=False) for name in modalities}
+                target.symlink_to((folder / split / modality / file).resolve())
+                modalities.add(modality)
+        yield {
+            name: SSL4EOS12(place, _SPLIT, [name], progress=False) for name in sorted(modalities)
+        }
