@@ -136,7 +136,11 @@ def renumbered(table: Any, location: list[int], **more: Any) -> Any:
 
 def rewritten(path: Path, location: list[int]) -> None:
     """Write a manifest anew, with other numbers and keys of locations."""
+    parquet.write_table(renumbered(table_of(path), location), path)
+
+
+def table_of(path: Path) -> Any:
+    """A manifest's table, with all that it says of itself."""
     with parquet.ParquetFile(path) as file:
-        told = file.schema_arrow.metadata
-    table = renumbered(parquet.read_table(path), location)
-    parquet.write_table(table.replace_schema_metadata(told), path)
+        told = {k: v for k, v in file.metadata.metadata.items() if k != b"ARROW:schema"}
+        return file.read().replace_schema_metadata(told)

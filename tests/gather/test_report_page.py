@@ -158,7 +158,7 @@ def test_an_overlap_of_a_law_that_promises_none() -> None:
     plan.lon7[:, 0], plan.lat7[:, 0] = np.array([10, 20, 30, 40]) * 10**7, 0
     assert "none shares ground with another, as is promised" in made("x", plan)[1]
     plan.lon7[1] = 10.01 * 10**7
-    assert "1 pairs share ground, of which none was promised" in made("x", plan)[1]
+    assert "pairs that share ground: 1, although the plan promises none" in made("x", plan)[1]
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"examples": -1}, {"seed": -1}])

@@ -39,9 +39,7 @@ def manifest(path: Path) -> None:
     whole = np.array([o.attempt is not None for o in some])
     arrays = (plan.attempt, plan.lon7, plan.lat7, plan.city, plan.days)
     few = Plan(plan.settings, {}, (), *(array[:EACH] for array in arrays))
-    table = parquet.read_table(fabricated.manifest(path, few, some))
-    with parquet.ParquetFile(path) as file:
-        table = table.replace_schema_metadata(file.schema_arrow.metadata)
+    table = fabricated.table_of(fabricated.manifest(path, few, some))
     with parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
         for start in range(0, N, EACH):
             rows = slice(start, start + EACH)

@@ -16,9 +16,9 @@ EDGES_M = (0, 660, 1320, 1980, 2640, 3960, 5280, 10e3, 20e3, 50e3, 100e3, 500e3,
 """Of the histogram: quarters of a patch's side, 1,980 m being v1.0's rule, then wider ones."""
 NAMED = 10
 """Pairs that are named."""
-REACH = 1.5
-"""Sides of a patch beyond which the centres of two that overlap cannot lie: the diagonal of a
-square, the stretch of a zone, and a pixel of 60 m that each may be moved by."""
+DIAGONAL, MOVED_M = 1.42, 200.0
+"""How far apart the centres of two patches that share ground can be at most: a diagonal, with the
+stretch of a zone, and what both are moved by to whole pixels of 60 m."""
 
 
 def distances(lon: Floats, lat: Floats, key: Callable[[int], str]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def overlaps(
         groups: ``[N]``; two of one group are no pair.
     """
     count, worst = 0, list[tuple[float, int, int]]()
-    for i, j in closer(lon, lat, REACH * side, groups):
+    for i, j in closer(lon, lat, DIAGONAL * side + MOVED_M, groups):
         a, b = (
             around(lon[at], lat[at], side) if squares is None else squares.some(at) for at in (i, j)
         )

@@ -56,7 +56,11 @@ class Gathered:
 
 
 def report(
-    place: Path, *, plan: Path | None = None, html: Path | None = None, look: Look | None = None
+    place: Path | str,
+    *,
+    plan: Path | None = None,
+    html: Path | None = None,
+    look: Look | None = None,
 ) -> Path:
     """Write a page on a folder or a plan, and its figures beside it as ``.json``.
 
@@ -76,6 +80,7 @@ def report(
         DataError: names a shard or a sample that cannot be read.
         ImportError: where an optional library is not installed.
     """
+    place = Path(place).expanduser()
     if place.is_dir():
         told = lies_there(place)
         gathered = Gathered(place, place / FILE, {k: v for k, v in told.items() if k != "plan"})

@@ -37,6 +37,8 @@ def collected(plan: Plan, path: Path) -> Locations:
     """
     import pyarrow.parquet as parquet
 
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; `fetch` writes it whenever it ends")
     Manifest(path)  # which says what is wrong with a file that is none
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names

@@ -80,8 +80,8 @@ def _distances(about: Values) -> Iterator[str]:
 def _overlaps(what: str, found: Values, promised: bool) -> str:
     words = f"{what}: {found['patches']:,} squares of {found['side_m']:g} m; "
     if found["pairs"]:
-        words += f"{found['pairs']:,} pairs share ground" + (
-            ", of which none was promised." if promised else "; the plan promises nothing else."
+        words += f"pairs that share ground: {found['pairs']:,}" + (
+            ", although the plan promises none." if promised else "; its law does not forbid it."
         )
     else:
         words += "none shares ground with another" + (", as is promised." if promised else ".")
