@@ -21,7 +21,7 @@ def fewer(found: Values, trouble: Values) -> Iterator[str]:
     if trouble["locations"]:
         rows = [(one["key"], one["why"]) for one in trouble["such_as"]]
         yield "<h3>Open</h3>"
-        yield soft(f"{trouble['locations']:,} locations could not be decided this time, such as:")
+        yield soft(f"Locations that could not be decided: {trouble['locations']:,}, such as:")
         yield table("Trouble", ("location", "why"), rows, "words")
 
 

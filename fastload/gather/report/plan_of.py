@@ -22,14 +22,15 @@ def lies_there(folder: Path) -> dict[str, Any]:
     """
     path = folder / claim.FILE
     try:
-        told = json.loads(path.read_text())
+        told: Any = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: expected a folder that `fetch` wrote") from error
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error})") from error
-    if not isinstance(told, dict) or told.get("format") != claim.FORMAT or "plan" not in told:
-        raise ValueError(f"{path}: expected format {claim.FORMAT!r} and a plan, found neither")
-    return told
+    sound = isinstance(told, dict) and isinstance(told.get("plan"), dict)
+    if not sound or told.get("format") != claim.FORMAT:
+        raise ValueError(f"{path}: expected format {claim.FORMAT!r} and a plan, found others")
+    return dict(told)
 
 
 def plan_of(folder: Path, told: Mapping[str, Any], path: Path | None) -> Plan:
