@@ -82,7 +82,9 @@ def save(
         writer: Any = None
         for table in tables:
             table = table.replace_schema_metadata(metadata)
-            writer = writer or parquet.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer = writer or parquet.ParquetWriter(
+                temporary, table.schema, compression="zstd", write_page_checksum=True
+            )
             writer.write_table(table)
         writer.close()
         temporary.replace(path)

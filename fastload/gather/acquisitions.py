@@ -79,7 +79,7 @@ def _age(scene: Scene) -> tuple[Any, ...]:
     of = scene.properties
     version = tuple(int(part) for part in re.findall(r"\d+", str(of.get("baseline") or "")))
     sequence = str(of.get("sequence"))
-    number = int(sequence) if sequence.isdigit() else -1
+    number = int(sequence) if sequence.isdecimal() else -1
     return version, number, str(of.get("processed") or ""), scene.id
 
 

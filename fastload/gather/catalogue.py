@@ -4,8 +4,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from fastload.extras import missing
 from fastload.gather.acquisitions import newest, newest_first
 from fastload.gather.candidate import Candidate, Window
@@ -124,9 +122,15 @@ def _open(service: Service, patience: Any) -> tuple[Any, Any]:
     reads = ServiceIO(service, patience)
     try:
         client = Client.open(service.url, stac_io=reads)
+        for known in ConformanceClasses:
+            # pystac-client knows version 1.0 alone, and stac-fastapi's extensions say 1.1.
+            said = (uri for uri in client.get_conforms_to() if uri.endswith(known.value))
+            if any(uri.startswith("https://api.stacspec.org/v1.") for uri in said):
+                client.add_conforms_to(known.name)
+        searched = client.conforms_to(ConformanceClasses.ITEM_SEARCH)
     except (STACError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"{shown(service.url)}: is no STAC API's landing page ({error})") from error
-    if not client.conforms_to(ConformanceClasses.ITEM_SEARCH):
+    if not searched:
         raise Refused(f"{shown(service.url)}: does not say that it can be searched (conformsTo has "
                       "no item-search), expected a STAC API")  # fmt: skip
     return client, reads
@@ -161,7 +165,7 @@ def _shape(item: Mapping[str, Any], candidate: Candidate) -> Any:
 def _fits(item: Mapping[str, Any], served: Served, candidate: Candidate, window: Window) -> bool:
     """Whether the item is what was asked for, which servers take differently."""
     time = time_of(item)
-    if not np.datetime64(window.start, "ns") <= time < np.datetime64(window.end, "ns"):
+    if not window.start <= time < window.end:
         return False
     if not _shape(item, candidate).covers(centre(candidate)):
         return False

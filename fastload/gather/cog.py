@@ -181,10 +181,20 @@ def read_all(
         heads[i] = files.open(hrefs[i], _HEADER)
 
     together(len(hrefs), head, _AT_ONCE)
+    # With several threads GDAL would open a JPEG 2000 again in each, which only this one can.
+    with rasterio().Env(GDAL_NUM_THREADS="1"):
+        return _decoded([heads[i] for i in range(len(hrefs))], want, fill)
+
+
+def _decoded(
+    files: Sequence[File], want: Callable[[int, Cog], Box | None], fill: float
+) -> list[Read | None]:
+    """Open files, read the blocks of all that are wanted side by side, and decode them."""
     found = list[Read | None]()
-    work = [_steps(heads[i], partial(want, i), fill, found) for i in range(len(hrefs))]
+    work = [_steps(file, partial(want, i), fill, found) for i, file in enumerate(files)]
     try:
-        lacking = [(heads[i], some) for i, steps in enumerate(work) if len(some := next(steps))]
+        ranges = [next(steps) for steps in work]
+        lacking = [(file, some) for file, some in zip(files, ranges, strict=True) if len(some)]
         together(len(lacking), lambda k: lacking[k][0].read(*lacking[k][1].T), _AT_ONCE)
         for steps in work:
             next(steps, None)
@@ -210,11 +220,6 @@ def cog(file: File) -> Iterator[Cog]:
     """A file as a COG; errors are those of `read_all`."""
     if not file.size:
         raise DataError(file.path, "", 0, "is empty, expected a GeoTIFF")
-    is_jp2 = file.known[0].startswith(_JP2)
-    driver = "JP2OpenJPEG" if is_jp2 else "GTiff"
-    # With several threads GDAL would open a JPEG 2000 again in each, which only this one can.
-    with (
-        rasterio().Env(GDAL_NUM_THREADS="1"),
-        opened(file.store, file.name, file.size, file.known, driver) as image,
-    ):
+    driver = "JP2OpenJPEG" if file.known[0].startswith(_JP2) else "GTiff"
+    with opened(file.store, file.name, file.size, file.known, driver) as image:
         yield Cog(file, image)

@@ -130,7 +130,7 @@ def _one_grid(a: Piece, b: Piece) -> bool:
     apart = (b.left - a.left) / a.dx, (b.top - a.top) / a.dy
     sizes = b.dx / a.dx - 1, b.dy / a.dy - 1
     off = [abs(x - round(x)) for x in apart] + [abs(x) * max(a.pixels.shape) for x in sizes]
-    return max(off) < _SAME
+    return bool(max(off) < _SAME)
 
 
 def _merge(pieces: Sequence[Piece]) -> Piece:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastload.storage.remote.store import SCHEMES, Remote
 from fastload.storage.store import Local, Ranges, Store
 
-_KEPT = 8
+_KEPT = 64
 """Servers, each with a signature, whose connections are kept."""
 
 

@@ -37,7 +37,8 @@ def scene_of(item: Mapping[str, Any], served: Served, offset: int | None = None)
         modality=served.modality,
         id=name,
         collection=str(item.get("collection") or served.collection),
-        time=time_of(item),
+        # SSL4EO-S12 v1.1 has 0 for what has no date.
+        time=time_of(item) if served.dated else np.datetime64(0, "ns"),
         cloud=_cloud(name, properties, served) if optical else None,
         footprint=item["geometry"],
         crs=_crs(item, served, where),
@@ -73,13 +74,13 @@ def time_of(item: Mapping[str, Any]) -> np.datetime64:
     text = properties.get(key)
     try:
         time = datetime.datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        if time.tzinfo is not None:
+            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ItemError(
             f"item {item['id']}, properties.{key}: expected a time such as 2021-03-20T10:20:30Z, "
             f"got {text!r}"
         ) from error
-    if time.tzinfo is not None:
-        time = time.astimezone(datetime.UTC).replace(tzinfo=None)
     if not _EARLIEST <= time < _LATEST:
         raise ItemError(f"item {item['id']}, properties.{key}: {text!r} is no time of a scene")
     return np.datetime64(time, "ns")
@@ -104,7 +105,7 @@ def _crs(item: Mapping[str, Any], served: Served, where: str) -> int | None:
     for said in (item["properties"], *(_asset(item, key) for key in served.bands.values())):
         code = said.get("proj:code") or said.get("proj:epsg")
         text = str(code).upper().removeprefix("EPSG:")
-        if text.isdigit():
+        if text.isdecimal():
             return int(text)
     return crs_of_tile(where)
 

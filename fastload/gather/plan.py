@@ -118,6 +118,7 @@ def make(settings: Settings, *, say: Say = warn, progress: bool = False) -> Plan
         for rows in made.blocks():
             made.settle(rows)
             bar.update(len(rows))
+    del made.kept  # a third of all memory
     return Plan(settings, sources, law.names, made.attempt, *made.places(), made.days())
 
 
@@ -209,6 +210,8 @@ class _Making:
 
     def days(self) -> Fixed:
         """Windows of all candidates."""
-        found = [windows(self.settings, *pair) for _, *pair in self._pairs()]
-        flat = np.concatenate(found)
-        return flat.reshape(self.N, self.K, *flat.shape[1:])
+        one = windows(self.settings, np.zeros(1, np.int64), np.zeros(1, np.int64))
+        out = np.empty((self.N, self.K, *one.shape[1:]), np.int32)
+        for block, location, attempt in self._pairs():
+            out[block] = windows(self.settings, location, attempt).reshape(out[block].shape)
+        return out

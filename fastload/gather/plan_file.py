@@ -8,21 +8,19 @@ Settings, sources and the names of cities are JSON in the file's metadata, under
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastload.extras import missing
-from fastload.gather.draws import E7, Fixed
+from fastload.gather.draws import E7
 from fastload.gather.plan import Plan
 from fastload.gather.settings import Settings
 from fastload.geotable import ROWS, blocks, boxes, points, save, told
 
 META = "fastload.gather.plan"
 FORMAT = 1
-COLUMNS = ("location", "candidates")
-"""Those that a plan is read from; the others say the same in other words."""
 
 
 def write(plan: Plan, path: Path | str) -> None:
@@ -89,15 +87,19 @@ def read(path: Path | str) -> Plan:
     import pyarrow.parquet as parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            meta = _meta(path, file.schema_arrow)
-            batches = file.iter_batches(batch_size=ROWS, columns=list(COLUMNS))
-            parts = [_part(path, batch) for batch in batches]
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            meta = _meta(pa, path, file.schema_arrow)
+            parts: list[Part] = []
+            for batch in file.iter_batches(batch_size=ROWS, columns=["location", "candidates"]):
+                parts.append(_part(path, batch, ROWS * len(parts), meta))
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path}: expected a plan as GeoParquet, got {error}") from error
-    return _plan(path, meta, parts)
+    if not parts:
+        raise ValueError(f"{path}: expected locations, found none")
+    arrays = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    return Plan(meta.settings, meta.sources, meta.names, **arrays)
 
 
 def _pyarrow() -> Any:
@@ -108,85 +110,77 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _meta(path: Path | str, schema: Any) -> dict[str, Any]:
+class _Meta(NamedTuple):
     """The plan's own metadata."""
+
+    settings: Settings
+    sources: dict[str, Any]
+    names: tuple[str, ...]
+
+
+def _meta(pa: Any, path: Path | str, schema: Any) -> _Meta:
     data = (schema.metadata or {}).get(META.encode())
     if data is None:
-        raise ValueError(
-            f"{path}: expected a plan that `fastload gather plan` wrote, got another file"
-        )
-    meta: dict[str, Any] = json.loads(data)
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected a plan of format {FORMAT}, got {meta.get('format')}")
-    for name in COLUMNS:
-        if name not in schema.names:
-            raise ValueError(f"{path}: expected a column {name}, got {', '.join(schema.names)}")
-    return meta
+        raise ValueError(f"{path}: expected a plan, of `fastload gather plan`, got another table")
+    for name, kind in (("location", pa.int32()), ("candidates", _kind(pa))):
+        if name not in schema.names or schema.field(name).type != kind:
+            there = schema.field(name).type if name in schema.names else "none"
+            raise ValueError(f"{path}: expected a column {name} of {kind}, got {there}")
+    try:
+        meta = json.loads(data)
+        if meta["format"] != FORMAT:
+            raise ValueError(f"expected a plan of format {FORMAT}, got {meta['format']}")
+        return _Meta(Settings.of(meta["settings"]), dict(meta["sources"]), tuple(meta["names"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: metadata {META}: {error}") from error
+
+
+def _kind(pa: Any) -> Any:
+    """Of the column of candidates."""
+    windows = pa.list_(pa.struct({"start": pa.date32(), "end": pa.date32()}))
+    columns = {"attempt": pa.int32(), "lon": pa.float64(), "lat": pa.float64(), "city": pa.int32()}
+    return pa.list_(pa.struct({**columns, "windows": windows}))
 
 
 Part = dict[str, NDArray[Any]]
 
 
-def _part(path: Path | str, batch: Any) -> Part:
-    """Arrays of some locations."""
+def _part(path: Path | str, batch: Any, first: int, meta: _Meta) -> Part:
+    """The plan's arrays of some locations, which are checked."""
     candidates = batch.column("candidates")
     each = candidates.flatten()
-    try:
-        found = {name: each.field(name) for name in ("attempt", "lon", "lat", "city", "windows")}
-        windows = found.pop("windows")
-        dates = [windows.flatten().field(name) for name in ("start", "end")]
-    except (KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: column candidates lacks {error}") from error
-    part = {name: values.to_numpy(zero_copy_only=False) for name, values in found.items()}
-    part["city"] = np.nan_to_num(part["city"], nan=-1)
-    part["days"] = np.stack([d.to_numpy(zero_copy_only=False).astype("M8[D]") for d in dates], -1)
-    part["location"] = batch.column("location").to_numpy(zero_copy_only=False)
-    part["K"] = np.diff(candidates.offsets.to_numpy())
-    part["D"] = np.diff(windows.offsets.to_numpy())
-    return part
-
-
-def _plan(path: Path | str, meta: dict[str, Any], parts: list[Part]) -> Plan:
-    """The plan of its parts, checked as a whole."""
-    joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} if parts else {}
-    if not joined or not len(joined["location"]):
-        raise ValueError(f"{path}: expected locations, found none")
-    try:
-        settings = Settings.of(meta["settings"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: metadata {META}: {error}") from error
-    N, K = len(joined["location"]), settings.candidates or 0
-    _check(path, joined, K)
-
-    def each(name: str) -> Fixed:
-        values = joined[name] * E7 if name in ("lon", "lat") else joined[name]
-        return np.asarray(np.rint(values), np.int32).reshape(N, K)
-
-    days = joined["days"].astype(np.int64).astype(np.int32).reshape(N, K, -1, 2)
-    names = tuple(meta["names"])
-    return Plan(
-        settings,
-        meta["sources"],
-        names,
-        each("attempt"),
-        each("lon"),
-        each("lat"),
-        each("city"),
-        days,
+    windows = each.field("windows")
+    dates = [windows.flatten().field(name).cast("int32") for name in ("start", "end")]
+    N, K = len(batch), meta.settings.candidates or 0
+    D = len(dates[0]) // max(1, N * K)
+    city = each.field("city").fill_null(-1).to_numpy()
+    lon, lat, attempt, start, end = (
+        _known(path, values) for values in (*map(each.field, ("lon", "lat", "attempt")), *dates)
     )
-
-
-def _check(path: Path | str, joined: Part, K: int) -> None:
-    """Refuse what no plan has."""
-    wrong = {
-        "location must count from 0": joined["location"] != np.arange(len(joined["location"])),
-        f"each location must have {K} candidates": joined["K"] != K,
-        "each candidate must have as many windows": joined["D"] != joined["D"][0],
-        "lon must be -180 to 180": ~(np.abs(joined["lon"]) <= 180),
-        "lat must be -90 to 90": ~(np.abs(joined["lat"]) <= 90),
-        "attempt must not be negative": ~(joined["attempt"] >= 0),
-        "a window must end after its start": ~(joined["days"][:, 0] < joined["days"][:, 1]),
+    location = batch.column("location").to_numpy(zero_copy_only=False)
+    right = {
+        "location must count from 0": location == np.arange(first, first + N),
+        f"each location must have {K} candidates": np.diff(candidates.offsets) == K,
+        "all candidates must have as many windows": np.diff(windows.offsets) == max(1, D),
+        "lon must be -180 to 180": np.abs(lon) <= 180,
+        "lat must be -90 to 90": np.abs(lat) <= 90,
+        "attempt must not be negative": attempt >= 0,
+        "city must be one of those named": (city >= -1) & (city < len(meta.names)),
+        "a window must end after its start": start < end,
     }
-    for sentence, bad in wrong.items():
-        if bad.any():
-            raise ValueError(f"{path}: {sentence}, which is not so in {bad.sum()} places")
+    for sentence, rows in right.items():
+        if not rows.all():
+            raise ValueError(f"{path}: {sentence}, which is not so {np.sum(~rows)} times")
+    return {
+        "attempt": attempt.reshape(N, K),
+        "lon7": np.rint(lon * E7).astype(np.int32).reshape(N, K),
+        "lat7": np.rint(lat * E7).astype(np.int32).reshape(N, K),
+        "city": city.reshape(N, K),
+        "days": np.stack([start, end], axis=-1).reshape(N, K, D, 2),
+    }
+
+
+def _known(path: Path | str, values: Any) -> NDArray[Any]:
+    if values.null_count:
+        raise ValueError(f"{path}: column candidates lacks {values.null_count} values")
+    return np.asarray(values.to_numpy())

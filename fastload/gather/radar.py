@@ -48,7 +48,7 @@ def read_radar(scene: Scene, reading: Reading) -> Patch:
 
     read = reading.bands(scene, [_file_of(scene, name) for name in names], want, _NO_DATA)
     bands = np.stack([decibels(band.pixels, band.image.nodata, is_db) for band in read])
-    reading.check(scene, np.isnan(bands).any(axis=0))
+    reading.check(scene, np.asarray(np.isnan(bands).any(axis=0)))
     grids = {_nearest(band.image, reading.grid) for band in read}
     if len(grids) > 1:
         raise read[0].image.error(f"begins elsewhere than {read[1].image.path}")

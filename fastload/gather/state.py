@@ -3,7 +3,7 @@ what was under way.
 
 ``.gather/parts/000001/0000123.zip`` is a location that is decided: its outcome and, if it is whole,
 its samples. When all locations of a shard are, the shard is written, then its record
-``.gather/shards/000001.jsonl``, and then the parts go; the record is what counts.
+``.gather/shards/000001.parquet``, and then the parts go; the record is what counts.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from fastload.gather.patch import Outcome
 from fastload.storage.errors import DataError
@@ -23,21 +22,6 @@ from fastload.storage.errors import DataError
 FOLDER = ".gather"
 PART = ".part"
 _OUTCOME = "outcome.json"
-
-
-class Record(NamedTuple):
-    """A shard that is written.
-
-    Attributes:
-        shard: its number, from 0 on; names of files count from 1.
-        sizes: bytes of the tar by modality; empty where no location of it is whole.
-        whole, absent: how many locations are which.
-    """
-
-    shard: int
-    sizes: dict[str, int]
-    whole: int
-    absent: int
 
 
 @dataclass(frozen=True)
@@ -74,9 +58,6 @@ class State:
 
     def _parts(self, shard: int) -> Path:
         return self.own / "parts" / f"{shard + 1:06d}"
-
-    def _record(self, shard: int) -> Path:
-        return self.own / "shards" / f"{shard + 1:06d}.jsonl"
 
     # Locations
 
@@ -129,39 +110,17 @@ class State:
 
     # Shards
 
-    def record(self, shard: int, sizes: Mapping[str, int]) -> Record:
-        """Remember a shard that is written, whose parts are no longer needed then."""
-        outcomes = [self.outcome(location) for location in self.locations(shard)]
-        fits = sum(outcome.attempt is not None for outcome in outcomes)
-        made = Record(shard, dict(sizes), fits, len(outcomes) - fits)
-        path = self._record(shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as temporary, temporary.open("w") as file:
-            file.write(_line(made._asdict()))
-            file.writelines(_line(asdict(outcome)) for outcome in outcomes)
+    def record(self, shard: int) -> Path:
+        """Where the record of a shard that is written lies; see `records`."""
+        return self.own / "shards" / f"{shard + 1:06d}.parquet"
+
+    def drop_parts(self, shard: int) -> None:
+        """Remove what was kept of a shard's locations."""
         shutil.rmtree(self._parts(shard), ignore_errors=True)
-        return made
-
-    def recorded(self, shard: int) -> Record | None:
-        """What is known of a shard that is written."""
-        try:
-            with self._record(shard).open() as file:
-                return Record(**json.loads(file.readline()))
-        except FileNotFoundError:
-            return None
-
-    def outcomes(self, shard: int) -> Iterator[Outcome]:
-        """Those that are known of a shard, by location."""
-        try:
-            with self._record(shard).open() as file:
-                next(file)
-                yield from map(_outcome, file)
-        except FileNotFoundError:
-            yield from (self.outcome(location) for location in sorted(self.kept(shard)))
 
     def forget(self, shard: int) -> None:
         """Undo a record, whose tars are gone."""
-        self._record(shard).unlink(missing_ok=True)
+        self.record(shard).unlink(missing_ok=True)
 
     def sweep(self, split: Path) -> None:
         """Remove what processes left behind that were killed, also in the folder of the split."""
@@ -169,8 +128,8 @@ class State:
         for left in (*split.glob(f"*/.*{PART}"), *(p for name in own for p in self.own.glob(name))):
             left.unlink(missing_ok=True)
         for folder in (self.own / "parts").glob("[0-9]*"):
-            if self._record(int(folder.name) - 1).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+            if self.record(int(folder.name) - 1).exists():
+                self.drop_parts(int(folder.name) - 1)
 
 
 @contextlib.contextmanager
@@ -190,7 +149,3 @@ def whole(path: Path) -> Iterator[Path]:
 
 def _outcome(text: str | bytes) -> Outcome:
     return Outcome(**json.loads(text))
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value) + "\n"

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fastload.gather.records import Record, recorded
 from fastload.gather.shards import NAME, paths
-from fastload.gather.state import Record, State
+from fastload.gather.state import State
 from fastload.gather.work import Unit
 
 
@@ -26,7 +27,7 @@ class Todo:
         self.left: dict[int, set[int]] = {}
         self.records: dict[int, Record] = {}
         for shard in range(state.shards):
-            record = state.recorded(shard)
+            record = recorded(state, shard)
             if record is not None and (gone := self._gone(record)) is not None:
                 say(f"{gone} is not what was written; its shard is fetched again")
                 state.forget(shard)

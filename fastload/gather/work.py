@@ -9,7 +9,8 @@ from fastload.gather import shards
 from fastload.gather.again import Again
 from fastload.gather.location import Maker, Planned, Tally, repeat, search
 from fastload.gather.offsets import ItemError
-from fastload.gather.state import Record, State
+from fastload.gather.records import Record, record
+from fastload.gather.state import State
 from fastload.storage.errors import DataError, StorageError, is_full, is_scarce
 from fastload.storage.remote.trouble import Gone, Refused, Trouble
 
@@ -102,7 +103,7 @@ def build(job: Job, unit: Unit) -> Done:
     state, number = job.state, unit.number
     samples = _samples(job, number)
     sizes = shards.write(job.folder, shards.NAME, number + 1, samples, job.modalities)
-    return Done(unit, record=state.record(number, sizes))
+    return Done(unit, record=record(job.planned, state, number, job.modalities, sizes))
 
 
 def _samples(job: Job, shard: int) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -1,7 +1,7 @@
 """Plans and outcomes that are made up, for tests of what is said of them."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastload.gather.patch import LEFT_OUT, REASONS, Outcome
 from fastload.gather.plan import Plan
 from fastload.gather.report.squares import around
 from fastload.gather.settings import Settings
+from fastload.gather.state import State
 
 MODALITIES = ("S1GRD", "S2L2A")
 FAILURES = [reason for reason in REASONS if reason != LEFT_OUT]
@@ -89,25 +90,6 @@ def _scene(name: str, number: str, days: Any, rng: np.random.Generator) -> dict[
     }
 
 
-@dataclass
-class State:
-    """What a manifest asks of what is done, see `fastload.gather.state.State`."""
-
-    count: int
-    known: list[Outcome]
-    each: int = 64
-
-    @property
-    def shards(self) -> int:
-        return -(-self.count // self.each)
-
-    def locations(self, shard: int) -> range:
-        return range(shard * self.each, min(self.count, (shard + 1) * self.each))
-
-    def outcomes(self, shard: int) -> list[Outcome]:
-        return [o for o in self.known if o.location in self.locations(shard)]
-
-
 def manifest(
     path: Path,
     made: Plan,
@@ -116,8 +98,11 @@ def manifest(
     modalities: tuple[str, ...] = MODALITIES,
 ) -> Path:
     """A manifest of outcomes, as fetching writes it."""
-    state: Any = State(len(made), known)
-    write(path, made, state, modalities, {"format": "made"}, trouble or {})
+    with TemporaryDirectory() as folder:
+        state = State(Path(folder), len(made), 64)
+        for one in known:
+            state.keep(one, {})
+        write(path, made, state, modalities, {"format": "made"}, trouble or {})
     return path
 
 

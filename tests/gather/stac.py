@@ -118,8 +118,9 @@ class Api(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def landing(self) -> Item:
-        base = "https://api.stacspec.org/v1.0.0/"
-        kinds = ["core", "item-search", *(f"item-search#{name}" for name in self.conforms)]
+        base = "https://api.stacspec.org/v1."
+        kinds = ["0.0/core", "0.0/item-search"]
+        kinds += [f"{name == 'sort':d}.0/item-search#{name}" for name in self.conforms]
         links = [{"rel": "self", "href": self.url}, {"rel": "root", "href": self.url},
                  {"rel": "search", "href": f"{self.url}/search", "method": "POST",
                   "type": "application/geo+json"}]  # fmt: skip

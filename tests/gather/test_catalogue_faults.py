@@ -93,6 +93,10 @@ def test_a_refusal_is_said_at_once() -> None:
         broken(api, {1}, lambda handler: handler.say(200, {**api.landing(), "conformsTo": []}))
         with pytest.raises(Refused, match="does not say that it can be searched"):
             scenes(api)
+    for wrong in ({"type": "Catalog"}, {**api.landing(), "conformsTo": [3]}):
+        with Api(MARCH) as api, pytest.raises(Refused, match="is no STAC API's landing page"):
+            broken(api, {1}, lambda handler, page=wrong: handler.say(200, page))  # type: ignore[misc]
+            scenes(api)
 
 
 def test_pages_without_end_are_noticed() -> None:
@@ -120,6 +124,7 @@ def test_fewer_items_than_promised_are_noticed() -> None:
     [
         ({"properties": {"datetime": "yesterday"}}, "properties.datetime: expected a time"),
         ({"properties": {"datetime": "9999-12-31T00:00:00Z"}}, "is no time of a scene"),
+        ({"properties": {"datetime": "0001-01-01T00:00:00+10:00"}}, "expected a time"),
         ({"properties": {"datetime": None}}, "properties.start_datetime: expected a time"),
         ({"properties": {"eo:cloud_cover": "few"}}, "eo:cloud_cover: expected 0 to 100, got 'few'"),
         ({"properties": {"eo:cloud_cover": -1}}, "eo:cloud_cover: expected 0 to 100, got -1"),

@@ -112,7 +112,7 @@ def whole(stand: Stand, catalogue: Api, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_pixels_are_the_archives(whole: Path, stand: Stand) -> None:
-    """Through the loader's class: native pixels of each date, at zero reflectance 0, keys joined."""
+    """By the loader's class: native pixels of each date, zero reflectance at 0, keys joined."""
     dataset = SSL4EOS12(whole, modalities=MODALITIES, progress=False)
     assert dataset.keys.tolist() == ["0000000", "0000001", "0000003"]
     outcomes = manifest.read(whole)
@@ -202,7 +202,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
 @pytest.fixture
 def harmful(stand: Stand) -> Iterator[Callable[[Any], Faulty]]:
     """Makes servers of the COGs that misbehave."""
-    paths = [p for p in stand.archive.folder.rglob("*.tif")]
+    paths = list(stand.archive.folder.rglob("*.tif"))
     content = {p.relative_to(stand.archive.folder).as_posix(): p.read_bytes() for p in paths}
     started: list[Faulty] = []
 

@@ -1,5 +1,6 @@
 """Where candidates lie, law by law: demand 2, on 100,000 draws."""
 
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fastload.gather import plan
 from fastload.gather.areas import Areas
 from fastload.gather.draws import E7, Places
+from fastload.gather.land import land
 from fastload.gather.laws import LAWS
 from fastload.gather.settings import Settings
 
@@ -131,6 +133,20 @@ def test_places_of_a_file_are_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 3 places, 4 locations"):
         plan.make(Settings("csv", 4, places=str(path)))
     assert made.sources["places"]["rows"] == 3
+
+
+@pytest.mark.slow
+def test_the_mask_of_land() -> None:
+    if importlib.util.find_spec("global_land_mask") is None:
+        pytest.skip("needs global-land-mask")
+    is_land, told = land("mask")
+    lon = np.array([2.35, -30.0, 25.0, -180.0, 180.0, 0.0, -0.001, 139.7])
+    lat = np.array([48.85, 40.0, 20.0, -17.5, 68.7, -90.0, 51.5, 35.7])
+    assert is_land(lon, lat).tolist() == [True, False, True, False, True, True, True, True]
+    places, _ = drawn_of("uniform")
+    share = is_land(places.lon / E7, places.lat / E7).mean()
+    assert share == pytest.approx(0.292, abs=0.01)  # of the globe
+    assert told["mask"].startswith("global-land-mask ")
 
 
 def test_only_land_by_option(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fastload import Remote
 from fastload.gather.items import scene_of
 from fastload.gather.services import MODALITIES, SHIPPED, Service, service, signing
 from tests.gather.stac import Api, Item, s2
@@ -26,6 +27,8 @@ def test_the_shipped_services_have_what_they_say() -> None:
         made = service(name)
         assert made.name == name
         assert made == pickle.loads(pickle.dumps(made))
+        for url in ("https://host/a", "s3://bucket/a"):
+            assert Remote(url, **made.options)  # type: ignore[arg-type]
         for modality, served in made.modalities.items():
             assert set(served.bands) == set(MODALITIES[modality])
             assert served.dated == (modality != "DEM")
@@ -104,6 +107,8 @@ def test_a_url_is_taken_for_a_service_like_another() -> None:
          "dated: expected true or false"),
         ({"modalities": {"DEM": {"collection": "x", "bands": {"DEM": "y"},
                                  "properties": {"clouds": "z"}}}}, "unknown 'clouds'"),
+        ({"options": {"retries": 3}}, "options: unknown 'retries', expected some of endpoint"),
+        ({"options": {"anonymous": "yes"}}, "options, anonymous: expected true or false"),
         ({"headers": {"X": 3}}, "headers.X: expected text, got 3"),
     ],
 )  # fmt: skip

@@ -130,10 +130,22 @@ def test_a_signature_is_that_of_botocore() -> None:
         assert more.items() <= own.items()
 
 
+def test_a_bucket_of_an_unknown_region_is_asked_for_by_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As that of an archive, of which an address says no more."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    assert S3("b", "", None, None, True).ask("a").url == "https://b.s3.amazonaws.com/a"
+    there = S3("b", "", None, "eu-central-1", True).ask("a").url
+    assert there == "https://b.s3.eu-central-1.amazonaws.com/a"
+
+
 def test_whoever_asks_pays_where_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As buckets of Sentinel-2 L1C want it."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_REQUEST_PAYER", raising=False)
     bucket = S3("b", "", None, None, None)
     assert "x-amz-request-payer" not in bucket.ask("a").headers
     monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")

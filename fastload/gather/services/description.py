@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastload.extras import missing
-from fastload.gather.services.service import MODALITIES, PROPERTIES, Served, Service
+from fastload.gather.services.service import MODALITIES, OPTIONS, PROPERTIES, Served, Service
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -42,12 +42,12 @@ def service(name: str, like: str | None = None) -> Service:
 
 
 def _of_url(url: str, like: Service) -> Service:
-    """A catalogue elsewhere that is built as another one. Secrets stay with that one, and who pays
-    for reading is not known."""
+    """A catalogue elsewhere that is built as another one. Secrets stay with that one; where the
+    files lie, and who pays for reading them, is not known."""
     _check_url(url, "service", "its address")
     host = urlsplit(url).hostname or url
     served = {name: replace(one, requester_pays=False) for name, one in like.modalities.items()}
-    return Service(host, url.rstrip("/"), served, like.token, {}, like.options)
+    return Service(host, url.rstrip("/"), served, like.token)
 
 
 def _of_file(path: Path) -> Service:
@@ -64,8 +64,14 @@ def _of_file(path: Path) -> Service:
         _check_url(token, where, "token")
     return Service(
         _text(content, "name", where, path.stem), url.rstrip("/"), served, token,
-        _texts(content, "headers", where), _texts(content, "options", where),
+        _texts(content, "headers", where), _options(content, where),
     )  # fmt: skip
+
+
+def _options(content: Mapping[str, Any], where: str) -> dict[str, str | bool]:
+    found = _mapping(content, "options", where)
+    _check_names(found, tuple(OPTIONS), f"{where}, options")
+    return {name: _entry(found, name, f"{where}, options", OPTIONS[name], None) for name in found}
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
@@ -124,7 +130,7 @@ def _check_keys(
         raise ValueError(f"{where}: has no entry {lacking[0]!r}")
 
 
-def _check_names(found: Mapping[str, str], known: tuple[str, ...], where: str) -> None:
+def _check_names(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     if strange := [name for name in found if name not in known]:
         raise ValueError(f"{where}: unknown {strange[0]!r}, expected some of {', '.join(known)}")
 

@@ -18,6 +18,7 @@ MODALITIES: Mapping[str, tuple[str, ...]] = {
     "DEM": ("DEM",),
 }
 """What can be gathered, and the names that its files may have here."""
+OPTIONS: Mapping[str, type] = {"endpoint": str, "region": str, "anonymous": bool}
 OPTICAL = ("S2L2A", "S2L1C")
 RADAR = ("S1RTC", "S1GRD")
 PROPERTIES: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ class Service:
         token: URL at which tokens for Azure's storage are had; empty where files need none.
         headers: for requests to the catalogue: a header's name, and the environment variable that
             holds what it says. Headers whose variable is not set are not sent.
-        options: settings that GDAL needs to read the files; no secrets.
+        options: arguments of `fastload.Remote` that its files need: those of `OPTIONS`.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Service:
     modalities: Mapping[str, Served]
     token: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str | bool] = field(default_factory=dict)
 
     def served(self, modality: str) -> Served:
         """How it holds a modality.
@@ -104,8 +105,8 @@ class Service:
         if found.requester_pays:
             raise ValueError(
                 f"{self.name} has {modality} where whoever reads it pays for it, which is not done "
-                "unasked: choose another service, or give a description of the service without "
-                "requester_pays"
+                "unasked: choose another service; or, to pay, set AWS_REQUEST_PAYER=requester and "
+                "give a description of the service without requester_pays"
             )
         if not found.geocoded:
             raise ValueError(

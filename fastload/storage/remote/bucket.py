@@ -124,13 +124,16 @@ class S3(Bucket):
         """What is None is as the environment and AWS's files have it."""
         environ = os.environ
         endpoint = endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-        self.region = region_name or region() or "us-east-1"
+        known = region_name or region()
+        self.region = known or "us-east-1"
         if endpoint:
             base = f"{endpoint.rstrip('/')}/{bucket}"
         elif "." in bucket:  # no certificate is for such a name
             base = f"https://s3.{self.region}.amazonaws.com/{bucket}"
         else:
-            base = f"https://{bucket}.s3.{self.region}.amazonaws.com"
+            # Without a region this is the name by which buckets of all regions are found (AWS,
+            # "Request routing"); who signs, and for the wrong one, is told the right one.
+            base = f"https://{bucket}.s3{f'.{known}' if known else ''}.amazonaws.com"
         super().__init__(bucket, prefix, base)
         if anonymous is None:
             anonymous = _yes("AWS_NO_SIGN_REQUEST") or _yes("AWS_SKIP_SIGNATURE")
