@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fastload.gather.report.look import Look
+
 HELP = "show what was gathered, or what a plan would gather: an offline page, and figures as JSON"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from fastload.gather.report import Look
-
     look = Look()
     parser.add_argument("place", type=Path, metavar="OUT", help="folder of `fetch`, or a plan")
     parser.add_argument(
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and the figures, and say the most important ones."""
-    from fastload.gather.report import Look, report
+    from fastload.gather.report.making import report  # here, since it takes seconds
 
     look = Look(args.samples, args.examples, args.seed)
     path = report(args.place, plan=args.plan, html=args.html, look=look)

@@ -1,5 +1,4 @@
-"""What came of gathering, or what a plan would gather: figures as JSON, and one offline page."""
+"""What came of gathering, or what a plan would gather: figures as JSON, and one offline page.
 
-from fastload.gather.report.making import Look, report
-
-__all__ = ["Look", "report"]
+`fastload.gather.report.making.report` writes both.
+"""

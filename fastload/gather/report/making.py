@@ -12,32 +12,12 @@ from fastload.gather.plan import Plan
 from fastload.gather.report.figures import FORMAT, of_gathered, of_plan, told
 from fastload.gather.report.licences import of_sources
 from fastload.gather.report.locations import located
+from fastload.gather.report.look import Look
 from fastload.gather.report.manifest import collected
 from fastload.gather.report.page import html as page_of
 from fastload.gather.report.pixels import Example, pixels
 from fastload.gather.report.plan_of import lies_there, plan_of
 from fastload.pack.manifest import write_whole
-
-
-@dataclass(frozen=True)
-class Look:
-    """How much is looked at.
-
-    Attributes:
-        samples: whose pixels are measured, at most.
-        examples: samples that are shown in pictures.
-        seed: of the choice of both.
-    """
-
-    samples: int = 256
-    examples: int = 12
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("examples", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True)
