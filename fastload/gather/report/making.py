@@ -97,7 +97,6 @@ def made(
     about = plan.describe()
     settings, sources = about["settings"], about["sources"]
     side = float(settings["side"])
-    found = located(plan) if gathered is None else collected(plan, gathered.manifest)
     figures: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings,
@@ -106,6 +105,7 @@ def made(
         "plan": of_plan(plan, side),
         "licences": list(of_sources(sources)),
     }
+    found = located(plan) if gathered is None else collected(plan, gathered.manifest)
     if gathered is not None:
         figures["gathered"] = of_gathered(plan, found, side)
         figures["pixels"], examples = pixels(

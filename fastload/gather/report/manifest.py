@@ -1,6 +1,7 @@
 """A manifest as arrays. Only what figures need is read, a shard at a time: a quarter of a million
 locations are some tens of megabytes here, while the addresses of all their files are gigabytes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class _Reading:
             )
         np.add.at(self.found.tries, whose, 1)
         self.found.failed_lat += self.lat[whose, same.argmax(axis=1)].tolist()
-        self.found.failed += failed.field("reason").to_pylist()
+        self.found.failed += map(sys.intern, failed.field("reason").to_pylist())
 
     def _scenes(self, location: Ints, modality: str, column: Any) -> None:
         whose, scene = _flat(location, column)

@@ -21,7 +21,7 @@ FIRST_M = 512.0
 """Edge of the cubes that are looked at first."""
 FARTHEST_M = 1.3e7
 """More than any two points on the ellipsoid are apart through it."""
-PAIRS = 2**21
+PAIRS, POINTS = 2**19, 2**18
 """That are held at a time."""
 
 
@@ -47,14 +47,19 @@ class _Cubes:
     def around(self, which: Ints) -> Iterator[tuple[Ints, Ints]]:
         """Pairs of a point and one in the 27 cubes around it, itself included."""
         near = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), -1).reshape(-1, 3)
-        for shift in (near @ self._step).tolist():
-            start = np.searchsorted(self._sorted, self.code[which] + shift, "left")
-            count = np.searchsorted(self._sorted, self.code[which] + shift, "right") - start
-            some = np.flatnonzero(count)
-            ends = np.cumsum(count[some])
-            cuts = np.searchsorted(ends, np.arange(PAIRS, ends[-1] if len(ends) else 0, PAIRS))
-            for part in np.split(some, cuts):
-                yield self._pairs(which[part], start[part], count[part])
+        for some in np.split(which, np.arange(POINTS, len(which), POINTS)):
+            for shift in (near @ self._step).tolist():
+                yield from self._of_cubes(some, self.code[some] + shift)
+
+    def _of_cubes(self, which: Ints, cube: Ints) -> Iterator[tuple[Ints, Ints]]:
+        """Pairs of a point and one in the cube that stands beside it."""
+        start = np.searchsorted(self._sorted, cube, "left")
+        count = np.searchsorted(self._sorted, cube, "right") - start
+        some = np.flatnonzero(count)
+        ends = np.cumsum(count[some])
+        cuts = np.searchsorted(ends, np.arange(PAIRS, ends[-1] if len(ends) else 0, PAIRS))
+        for part in np.split(some, cuts):
+            yield self._pairs(which[part], start[part], count[part])
 
     def _pairs(self, which: Ints, start: Ints, count: Ints) -> tuple[Ints, Ints]:
         first = np.repeat(which, count)
