@@ -115,7 +115,7 @@ def _candidates(box: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _earth_centred(lon: Floats, lat: Floats) -> Floats:
+def earth_centred(lon: Floats, lat: Floats) -> Floats:
     """Points on the ellipsoid ``[N, 3]`` in metres."""
     _, across = radii(lat)
     x, y = np.radians(lon), np.radians(lat)
@@ -133,7 +133,7 @@ def _apart(
     lon: Floats, lat: Floats, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> tuple[Floats, Floats]:
     """How far b lies east and north of a in metres, in the plane between them."""
-    start, end = _earth_centred(lon[a], lat[a]), _earth_centred(lon[b], lat[b])
+    start, end = earth_centred(lon[a], lat[a]), earth_centred(lon[b], lat[b])
     up = start + end
     up[:, 2] /= 1 - E2  # the ellipsoid's normal
     up /= np.linalg.norm(up, axis=1, keepdims=True)

@@ -1,13 +1,14 @@
-"""``python -m fastload gather plan | fetch``: a file for each, with `add_arguments` and `run`."""
+"""``python -m fastload gather PART``: a file for each part, with `add_arguments` and `run`."""
 
 import argparse
 
-from fastload.cli import gather_fetch, gather_plan
+from fastload.cli import gather_fetch, gather_plan, gather_report
 
 HELP = "gather a data set such as SSL4EO-S12 from open archives"
 PARTS = {
     "plan": gather_plan,
     "fetch": gather_fetch,
+    "report": gather_report,
 }
 
 

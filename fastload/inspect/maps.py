@@ -1,6 +1,7 @@
 """A map of locations as SVG: a graticule, and a dot for each half degree that holds some."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +11,41 @@ CELL = 0.5
 """Degrees of a dot."""
 
 
-def world(lon: Floats, lat: Floats, here: tuple[float, float] | None = None) -> str:
+def world(
+    lon: Floats,
+    lat: Floats,
+    here: tuple[float, float] | None = None,
+    others: Mapping[str, tuple[str, Floats, Floats]] | None = None,
+) -> str:
     """All locations on an equirectangular map, one of them marked; without outer resources.
 
     Args:
         lon, lat: degrees ``[N]``; those that are not finite are left out.
         here: the one to mark.
+        others: further locations in other colours, by class of the style: what they are called,
+            longitudes and latitudes.
     """
-    known = np.isfinite(lon) & np.isfinite(lat)
-    said = f"Map of {int(known.sum())} locations" if known.any() else "No location is known"
+    kinds = {"": ("locations", lon, lat), **(others or {})}
+    known = {kind: _known(lon, lat) for kind, (_, lon, lat) in kinds.items()}
+    told = [f"{len(known[kind])} {kinds[kind][0]}" for kind in kinds if len(known[kind])]
+    said = escape(f"Map of {', '.join(told)}" if told else "No location is known")
     parts = [f'<svg class="map" viewBox="-208 -96 402 202" role="img" aria-label="{said}">',
              f"<title>{said}</title>", *_graticule()]  # fmt: skip
-    cells = np.unique(np.round(np.stack([lon[known], lat[known]], axis=1) / CELL), axis=0) * CELL
-    dots = "".join(f"M{x:g} {-y:g}h0" for x, y in cells.tolist())
-    if dots:
-        parts.append(f'<path class="dots" d="{dots}"/>')
+    parts += [_dots(kind, places) for kind, places in known.items() if len(places)]
     if here is not None and np.isfinite(here).all():
         parts.append(f'<circle class="here" cx="{here[0]:g}" cy="{-here[1]:g}" r="3.5"/>')
     return "".join((*parts, "</svg>"))
+
+
+def _known(lon: Floats, lat: Floats) -> Floats:
+    places = np.stack([lon, lat], axis=1)
+    return places[np.isfinite(places).all(axis=1)]
+
+
+def _dots(kind: str, places: Floats) -> str:
+    cells = np.unique(np.round(places / CELL), axis=0) * CELL
+    dots = "".join(f"M{x:g} {-y:g}h0" for x, y in cells.tolist())
+    return f'<path class="{f"dots {kind}".rstrip()}" d="{dots}"/>'
 
 
 def degrees(lat: float, lon: float) -> str:

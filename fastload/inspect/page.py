@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from fastload.datasets.base import Dataset
 from fastload.datasets.source import Source
 from fastload.datasets.zarrs.zarr_source import ZarrSource
 from fastload.inspect.describe import number, of_sample, rows_of
+from fastload.inspect.html import figure
+from fastload.inspect.html import page as whole
 from fastload.inspect.maps import degrees, world
 from fastload.inspect.pictures import MASK, Picture, mask, pictures
 from fastload.inspect.png import data_uri
@@ -22,8 +23,6 @@ from fastload.seasons import SEASONS, season
 from fastload.storage.dates import NO_TIME
 from fastload.storage.group import CLOUD_MASK
 from fastload.verify.shards import others
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass
@@ -57,16 +56,8 @@ def page(seen: Seen) -> str:
     Raises:
         DataError: where the sample cannot be read.
     """
-    style = files("fastload.inspect").joinpath("page.css").read_text()
-    title = f"{escape(seen.place)}: sample {escape(str(seen.dataset.keys[seen.sample]))}"
-    return "".join((
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<link rel="icon" href="data:,">',
-        f"<title>{title}</title><style>{style}</style></head><body><main>",
-        *_head(seen), *_sample(seen), *_views(seen), "</main></body></html>\n",
-    ))  # fmt: skip
+    title = f"{seen.place}: sample {seen.dataset.keys[seen.sample]}"
+    return whole(title, (*_head(seen), *_sample(seen), *_views(seen)))
 
 
 def _head(seen: Seen) -> Iterator[str]:
@@ -118,7 +109,7 @@ def _row(source: Source, row: int, kind: Sequence[Picture]) -> Iterator[str]:
         words = ", ".join(_date(source, row, t))
         own = "" if len(limits) == 1 else f"; {picture.limits}"
         alt = f"{source.modality.name}, {picture.kind}, {words}"
-        yield _figure(picture.pixels, alt, words + own)
+        yield figure(picture.pixels, alt, words + own)
     yield "</div>"
 
 
@@ -131,14 +122,6 @@ def _date(source: Source, row: int, t: int) -> Iterator[str]:
         yield SEASONS[int(season(time, columns.lat[row]))]
     if np.isfinite(columns.cloud[row, t]):
         yield f"{columns.cloud[row, t]:.0%} cloud"
-
-
-def _figure(image: NDArray[np.uint8], alt: str, caption: str) -> str:
-    H, W, _ = image.shape
-    return (
-        f'<figure><img src="{data_uri(image)}" width="{W}" height="{H}" alt="{escape(alt)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
 
 
 def _mask(seen: Seen, source: Source, row: int) -> Iterator[str]:
@@ -190,7 +173,7 @@ def _views(seen: Seen) -> Iterator[str]:
             for t, image in enumerate(images):
                 words = name if len(images) == 1 else f"{name}, date {t}"
                 alt = f"View {shown.view} of epoch {shown.epoch}: {words}"
-                yield _figure(image, alt, words)
+                yield figure(image, alt, words)
         yield "</div>"
 
 

@@ -127,6 +127,26 @@ def test_pixels_are_the_archives(whole: Path, stand: Stand) -> None:
                 np.testing.assert_array_equal(pixels[t, band], expected, err_msg=name)
 
 
+def test_the_report_of_it(whole: Path, stand: Stand, tmp_path: Path) -> None:
+    """Three of four places, which share ground, and one without a scene."""
+    page = tmp_path / "report.html"
+    words = [str(whole), "--plan", str(stand.plan), "--html", str(page)]
+    assert main(["gather", "report", *words]) == 0
+    found = json.loads(page.with_suffix(".json").read_text())
+    about, pixels = found["gathered"], found["pixels"]["modalities"]
+    assert [about[name] for name in ("asked", "whole", "absent", "open")] == [4, 3, 1, 0]
+    assert about["failures"]["reasons"] == {"no scene": 1}
+    assert about["overlaps"]["pairs"] == 3
+    scenes = [s for s in about["scenes"] if s["modality"] == "S2L2A"]
+    assert sorted((s["offset"], s["scenes"]) for s in scenes) == [(0, 3), (1000, 3)]
+    assert about["dates"]["S2L2A"]["months"]["2021-06"] == 3
+    dataset = SSL4EOS12(whole, modalities=["S2L2A"], progress=False)
+    values = np.stack([dataset.read("S2L2A", i) for i in range(3)])[:, :, 3]
+    assert pixels["S2L2A"]["bands"][3]["mean"] == pytest.approx(values[values != 0].mean())
+    assert set(pixels) == set(MODALITIES)
+    assert page.read_text().count("<img") == 6
+
+
 def test_a_second_run_makes_no_request(
     whole: Path, stand: Stand, catalogue: Api, files: tuple[str, Path], capsys: Any
 ) -> None:

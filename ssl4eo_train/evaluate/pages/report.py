@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from fastload.inspect.html import facts, folded, page, soft, table
 from ssl4eo_train.evaluate.numbers import literature
 from ssl4eo_train.evaluate.numbers.number import percent
 from ssl4eo_train.evaluate.outcome import Example
 from ssl4eo_train.evaluate.pages import charts
-from ssl4eo_train.evaluate.pages.html import facts, page, soft, table
 from ssl4eo_train.evaluate.pages.report_examples import gallery
 from ssl4eo_train.files import replaced
 
@@ -58,7 +59,8 @@ def html(
         _settings(result),
     )
     title = f"{result['task']} by {result['protocol']}"
-    return page(title, (text for part in parts for text in part))
+    style = files("ssl4eo_train.evaluate.pages").joinpath("report.css").read_text(encoding="utf-8")
+    return page(title, (text for part in parts for text in part), style)
 
 
 def _head(result: Result) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _chosen(result: Result, drawn: Mapping[str, str]) -> Iterator[str]:
         yield _chart(drawn["history"], f"History by {axis}; the table below has its numbers")
         names = list(dict.fromkeys(name for row in result["history"] for name in row))
         rows = [[_cell(row.get(name)) for name in names] for row in result["history"]]
-        yield _folded("history as a table", table("History", names, rows))
+        yield folded("history as a table", table("History", names, rows))
 
 
 def _cell(value: Any) -> str:
@@ -146,10 +148,6 @@ def _chart(svg: str, alt: str) -> str:
         "<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1
     )
     return f'<div class="chart">{shown}</div>'
-
-
-def _folded(title: str, content: str) -> str:
-    return f'<details><summary class="soft">{escape(title)}</summary>{content}</details>'
 
 
 def _classes(result: Result, drawn: Mapping[str, str]) -> Iterator[str]:
@@ -165,7 +163,7 @@ def _classes(result: Result, drawn: Mapping[str, str]) -> Iterator[str]:
         )
     ]
     heads = ("class", f"test {unit}", *names)
-    yield _folded("classes as a table", table("Numbers of each class", heads, rows))
+    yield folded("classes as a table", table("Numbers of each class", heads, rows))
 
 
 def _confusion(result: Result) -> Iterator[str]:

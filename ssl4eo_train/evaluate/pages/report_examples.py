@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastload.inspect.html import soft
 from fastload.inspect.pictures import classes
 from fastload.inspect.png import data_uri
 from ssl4eo_train.evaluate.outcome import Example
-from ssl4eo_train.evaluate.pages.html import soft
 
 MOST = 256
 """Pixels a side; larger images are shown by every second, third, ... pixel."""

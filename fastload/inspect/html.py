@@ -5,19 +5,29 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fastload.inspect.png import data_uri
+
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """A page that needs nothing else, and asks nobody for anything."""
-    style = files("fastload.inspect").joinpath("page.css").read_text(encoding="utf-8")
-    own = files("ssl4eo_train.evaluate.pages").joinpath("report.css").read_text(encoding="utf-8")
+def page(title: str, parts: Iterable[str], style: str = "") -> str:
+    """A page that needs nothing else, and asks nobody for anything.
+
+    Args:
+        title: of the window.
+        parts: of the body, which are HTML.
+        style: rules beside those of `page.css`.
+    """
+    common = files("fastload.inspect").joinpath("page.css").read_text(encoding="utf-8")
     return "".join((
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<link rel="icon" href="data:,">',
-        f"<title>{escape(title)}</title><style>{style}{own}</style></head><body><main>",
+        f"<title>{escape(title)}</title><style>{common}{style}</style></head><body><main>",
         *parts, "</main></body></html>\n",
     ))  # fmt: skip
 
@@ -40,7 +50,7 @@ def table(
         caption: what it shows; read out, not seen.
         heads: of the columns.
         rows: cells, which are text.
-        kind: a class of `report.css`.
+        kind: a class of the style.
         mark: number of the row that is ours.
     """
     top = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
@@ -56,6 +66,20 @@ def table(
         f'<table class="{kind}"><caption class="unseen">{escape(caption)}</caption>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def figure(image: NDArray[np.uint8], alt: str, caption: str) -> str:
+    """An image ``[H, W, 3]`` with words below."""
+    H, W, _ = image.shape
+    return (
+        f'<figure><img src="{data_uri(image)}" width="{W}" height="{H}" alt="{escape(alt)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def folded(title: str, content: str) -> str:
+    """What is shown when its title is chosen."""
+    return f'<details><summary class="soft">{escape(title)}</summary>{content}</details>'
 
 
 def facts(title: str, values: Mapping[str, Any]) -> str:
