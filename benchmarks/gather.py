@@ -25,12 +25,12 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.archives import cogs
 from benchmarks.far import Delay, served
-from fastload.gather import plan as plans
-from fastload.gather.fetch import fetch
-from fastload.gather.gathering import Options
-from fastload.gather.plan import Plan
-from fastload.gather.services import service
-from fastload.gather.settings import Settings
+from fastload.gather.fetch.fetch import fetch
+from fastload.gather.fetch.gathering import Options
+from fastload.gather.plan import plan as plans
+from fastload.gather.plan.plan import Plan
+from fastload.gather.plan.settings import Settings
+from fastload.gather.search.services import service
 from fastload.processors import processors
 
 RESULTS = Path(__file__).parent / "results" / "gather.json"

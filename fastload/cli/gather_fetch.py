@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fastload.cli.interrupts import polite
 from fastload.crew import EXECUTORS
-from fastload.gather import plan_file
-from fastload.gather.again import Again
-from fastload.gather.fetch import TRIES, fetch
-from fastload.gather.gathering import WORKERS, Fetched, Options
-from fastload.gather.manifest import FILE, is_manifest
-from fastload.gather.plan import Plan
-from fastload.gather.rule import RULES, Rule
-from fastload.gather.services import SHIPPED, Service, service
+from fastload.gather.fetch.again import Again
+from fastload.gather.fetch.fetch import TRIES, fetch
+from fastload.gather.fetch.gathering import WORKERS, Fetched, Options
+from fastload.gather.fetch.manifest import FILE, is_manifest
+from fastload.gather.plan import plan_file
+from fastload.gather.plan.plan import Plan
+from fastload.gather.search.rule import RULES, Rule
+from fastload.gather.search.services import SHIPPED, Service, service
 
 HELP = "fetch the samples of a plan from open archives into shards that train"
 _RULE, _OPTIONS = Rule(), Options()

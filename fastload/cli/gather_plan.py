@@ -13,7 +13,7 @@ HELP = "draw where and when to look, as a function of a seed, and write it as Ge
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments: a setting each."""
-    from fastload.gather.settings import Settings
+    from fastload.gather.plan.settings import Settings
 
     parser.add_argument("file", type=Path, metavar="PLAN.parquet", help="what is written")
     for setting in fields(Settings):
@@ -36,8 +36,8 @@ def _add(parser: argparse.ArgumentParser, setting: "Field[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the plan, write it, and say what it is."""
-    from fastload.gather import plan, plan_file
-    from fastload.gather.settings import Settings
+    from fastload.gather.plan import plan, plan_file
+    from fastload.gather.plan.settings import Settings
 
     given = {f.name: getattr(args, f.name) for f in fields(Settings)}
     given["years"] = tuple(given["years"])

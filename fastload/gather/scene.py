@@ -20,7 +20,7 @@ class Scene:
         footprint: GeoJSON geometry, longitude and latitude.
         crs: EPSG code of the pixels' grid; None where the item does not say.
         hrefs: where the file of each band lies, by our names ("B02", "vv", "SCL"), unsigned.
-        offset: DN of zero reflectance in the file, 0 or 1000; see `fastload.gather.offsets`.
+        offset: DN of zero reflectance in the file, 0 or 1000; see `fastload.gather.search.offsets`.
         why_offset: which rule said so, such as "baseline 04.00".
         properties: what else the item says that choosing or the manifest needs.
     """

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from fastload.gather.draws import E7
-from fastload.gather.manifest import write
+from fastload.gather.fetch.manifest import write
+from fastload.gather.fetch.state import State
 from fastload.gather.patch import LEFT_OUT, REASONS, Outcome
-from fastload.gather.plan import Plan
+from fastload.gather.plan.draws import E7
+from fastload.gather.plan.plan import Plan
+from fastload.gather.plan.settings import Settings
 from fastload.gather.report.squares import around
-from fastload.gather.settings import Settings
-from fastload.gather.state import State
 
 MODALITIES = ("S1GRD", "S2L2A")
 FAILURES = [reason for reason in REASONS if reason != LEFT_OUT]

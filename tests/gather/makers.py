@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastload.gather.candidate import Candidate, Window
-from fastload.gather.location import Made, Scenes, Tally
+from fastload.gather.fetch.location import Made, Scenes, Tally
 from fastload.gather.patch import Unfit
 from fastload.gather.scene import Scene
 from fastload.storage.errors import DataError, StorageError
@@ -113,8 +113,8 @@ def _scene(modality: str, i: int, t: int) -> Scene:
 
 
 def _told(scene: Scene) -> dict[str, Any]:
+    from fastload.gather.fetch.scene_record import record
     from fastload.gather.patch import Patch
-    from fastload.gather.scene_record import record
 
     transform = (10.0, 0.0, 600000.0, 0.0, -10.0, 5300040.0)
     mask = np.zeros((4, 4), np.uint8)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastload.gather import plan
-from fastload.gather.apart import Kept, apart, radius, spot
 from fastload.gather.candidate import PATCH_M
-from fastload.gather.draws import E7, Places
-from fastload.gather.settings import Settings
+from fastload.gather.plan import plan
+from fastload.gather.plan.apart import Kept, apart, radius, spot
+from fastload.gather.plan.draws import E7, Places
+from fastload.gather.plan.settings import Settings
 
 pytest.importorskip("pyproj", reason="needs pyproj")
 pytest.importorskip("shapely", reason="needs shapely")

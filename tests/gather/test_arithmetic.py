@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from fastload.gather.arithmetic import angle_of, log, sin_cos
+from fastload.gather.plan.arithmetic import angle_of, log, sin_cos
 
 
 @numba.njit

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fastload.gather.catalogue import Catalogue
-from fastload.gather.choose import choose
-from fastload.gather.rule import Rule
-from fastload.gather.services import service
+from fastload.gather.search.catalogue import Catalogue
+from fastload.gather.search.choose import choose
+from fastload.gather.search.rule import Rule
+from fastload.gather.search.services import service
 from tests.gather.stac import (
     EXTENSIONS,
     LAT,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fastload.gather.catalogue import Catalogue
-from fastload.gather.offsets import ItemError
-from fastload.gather.services import Service, service
+from fastload.gather.search.catalogue import Catalogue
+from fastload.gather.search.offsets import ItemError
+from fastload.gather.search.services import Service, service
 from fastload.storage.remote.trouble import Refused, Trouble
 from tests.gather.stac import Api, Item, candidate, s1, s2, window
 from tests.gather.test_catalogue import MARCH, THERE, catalogue, ids

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from fastload.gather.candidate import Window
-from fastload.gather.choose import choose, cloud_share
-from fastload.gather.items import scene_of
-from fastload.gather.offsets import ItemError
 from fastload.gather.patch import Unfit
-from fastload.gather.rule import Rule
 from fastload.gather.scene import Scene
-from fastload.gather.services import service
+from fastload.gather.search.choose import choose, cloud_share
+from fastload.gather.search.items import scene_of
+from fastload.gather.search.offsets import ItemError
+from fastload.gather.search.rule import Rule
+from fastload.gather.search.services import service
 from tests.gather.stac import LAT, SPLIT, Item, candidate, item, s1, s2, window
 
 EARTH, PLANET = service("earth-search"), service("planetary-computer")

@@ -16,7 +16,8 @@ import pytest
 
 from fastload import SSL4EOS12
 from fastload.cli import main
-from fastload.gather import manifest, plan_file
+from fastload.gather.fetch import manifest
+from fastload.gather.plan import plan_file
 from tests.gather import archive as made
 from tests.gather.archive import S1, S2, Archive, Shot, Tile
 from tests.gather.stac import Api, rustac

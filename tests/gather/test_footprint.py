@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import shapely
 
-from fastload.gather.footprint import MARGIN_M, asked, centre, ground, near
+from fastload.gather.search.footprint import MARGIN_M, asked, centre, ground, near
 from tests.gather.stac import SPLIT, box, candidate
 
 BEYOND = box(179.6, -18, 180.5, -17)

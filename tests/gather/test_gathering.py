@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from fastload.cli.interrupts import polite
-from fastload.gather import manifest
-from fastload.gather.again import Again
-from fastload.gather.gathering import Fetched, Options, gather
-from fastload.gather.location import Planned
+from fastload.gather.fetch import manifest
+from fastload.gather.fetch.again import Again
+from fastload.gather.fetch.gathering import Fetched, Options, gather
+from fastload.gather.fetch.location import Planned
 from fastload.gather.patch import LEFT_OUT
 from fastload.storage.errors import DataError
 from fastload.storage.lock import alone

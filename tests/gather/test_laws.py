@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastload.gather import plan
-from fastload.gather.areas import Areas
-from fastload.gather.draws import E7, Places
-from fastload.gather.land import land
-from fastload.gather.laws import LAWS
-from fastload.gather.settings import Settings
+from fastload.gather.plan import plan
+from fastload.gather.plan.areas import Areas
+from fastload.gather.plan.draws import E7, Places
+from fastload.gather.plan.land import land
+from fastload.gather.plan.laws import LAWS
+from fastload.gather.plan.settings import Settings
 
 scipy_stats = pytest.importorskip("scipy.stats", reason="needs scipy")
 N = 100_000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fastload.gather.items import scene_of
-from fastload.gather.offsets import ItemError, offset_of
-from fastload.gather.services import service
+from fastload.gather.search.items import scene_of
+from fastload.gather.search.offsets import ItemError, offset_of
+from fastload.gather.search.services import service
 from tests.gather.stac import s2
 
 EARTH = service("earth-search").served("S2L2A")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fastload.gather import catalogue as searching
-from fastload.gather.question import question
+from fastload.gather.search import catalogue as searching
+from fastload.gather.search.question import question
 from tests.gather.pgstac import pgstac
 from tests.gather.stac import Api, candidate, s1, s2, window
 from tests.gather.test_catalogue import ALL, NEWEST, THERE, catalogue, ids

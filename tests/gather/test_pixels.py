@@ -14,11 +14,11 @@ from rasterio.windows import Window
 
 from fastload.bands import PUBLISHED
 from fastload.gather.candidate import Candidate
-from fastload.gather.clouds import CLASSES, cloud_mask, cloud_share
-from fastload.gather.grid import Grid, grid_of
-from fastload.gather.optical import without_offset
 from fastload.gather.patch import Patch, Unfit
-from fastload.gather.read import read_patch, read_sample, read_scenes, read_scl
+from fastload.gather.pixels.clouds import CLASSES, cloud_mask, cloud_share
+from fastload.gather.pixels.grid import Grid, grid_of
+from fastload.gather.pixels.optical import without_offset
+from fastload.gather.pixels.read import read_patch, read_sample, read_scenes, read_scl
 from fastload.gather.scene import Scene
 from fastload.storage.errors import DataError, StorageError
 from tests.gather import archive as made
@@ -178,7 +178,7 @@ def test_radar_is_in_decibels_on_its_own_pixels(archive: Archive) -> None:
 
 
 def test_radar_without_power_is_no_data() -> None:
-    from fastload.gather.radar import decibels
+    from fastload.gather.pixels.radar import decibels
 
     power = np.array([1, 0.01, 0, -1, -32768, np.nan, np.inf, 7], np.float32)
     found = decibels(power, 7)

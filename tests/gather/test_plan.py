@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fastload.cli import main
-from fastload.gather import plan, plan_file
-from fastload.gather import plan as planning
-from fastload.gather.settings import Settings
+from fastload.gather.plan import plan, plan_file
+from fastload.gather.plan import plan as planning
+from fastload.gather.plan.settings import Settings
 
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 SHORT = Settings(locations=120, seed=5, candidates=3, city_list="shipped", cities=100)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastload.gather import plan, plan_file
-from fastload.gather.settings import Settings
+from fastload.gather.plan import plan, plan_file
+from fastload.gather.plan.settings import Settings
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -131,10 +131,10 @@ DAMAGE = {
         lambda t: t.set_column(5, "candidates", t["location"]),
         "expected a column candidates of list.* got int32",
     ),
-    "metadata without names": (meta(names=None), "metadata fastload.gather.plan: "),
+    "metadata without names": (meta(names=None), "metadata fastload.gather.plan.plan: "),
     "metadata that is no JSON": (
         lambda t: t.replace_schema_metadata({plan_file.META: "{"}),
-        "metadata fastload.gather.plan: ",
+        "metadata fastload.gather.plan.plan: ",
     ),
     "a window turned": (candidates(swap), "a window must end after its start"),
 }

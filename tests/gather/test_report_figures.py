@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastload.gather.patch import Outcome
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report import dates as when
 from fastload.gather.report.distances import distances, overlaps
 from fastload.gather.report.failures import failures

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fastload.cli import main, parser_of_all
-from fastload.gather import claim, plan_file
-from fastload.gather.fetch import identity
-from fastload.gather.plan import Plan, make
-from fastload.gather.settings import Settings
+from fastload.gather.fetch import claim
+from fastload.gather.fetch.fetch import identity
+from fastload.gather.plan import plan_file
+from fastload.gather.plan.plan import Plan, make
+from fastload.gather.plan.settings import Settings
 from fastload.synth import synth
 from ssl4eo_train.command import parser
 from tests.gather import fabricated

@@ -13,7 +13,7 @@ from PIL import Image
 
 import fastload
 from fastload.gather.patch import Outcome
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report.look import Look
 from fastload.gather.report.making import Gathered, made, write
 from fastload.gather.report.pixels import pixels

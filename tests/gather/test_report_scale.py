@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from tests.gather import fabricated
 
 N, EACH = 250_000, 500

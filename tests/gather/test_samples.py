@@ -18,12 +18,12 @@ from rasterio.warp import transform
 from fastload import SSL4EOS12, DataLoader
 from fastload.bands import PUBLISHED
 from fastload.cli import main
-from fastload.gather import shards
 from fastload.gather.candidate import Candidate
-from fastload.gather.clouds import cloud_share
-from fastload.gather.grid import Grid, grid_of
 from fastload.gather.patch import Patch
-from fastload.gather.sample import sample_bytes
+from fastload.gather.pixels import shards
+from fastload.gather.pixels.clouds import cloud_share
+from fastload.gather.pixels.grid import Grid, grid_of
+from fastload.gather.pixels.sample import sample_bytes
 from fastload.gather.scene import Scene
 from tests.shared_data import shared_data
 

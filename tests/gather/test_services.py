@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fastload import Remote
-from fastload.gather.items import scene_of
-from fastload.gather.services import MODALITIES, SHIPPED, Service, service, signing
+from fastload.gather.search.items import scene_of
+from fastload.gather.search.services import MODALITIES, SHIPPED, Service, service, signing
 from tests.gather.stac import Api, Item, s2
 
 BLOB = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/10/T/ET/B02.tif"

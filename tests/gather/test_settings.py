@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastload.gather import plan, tables
-from fastload.gather.areas import Areas
-from fastload.gather.city_lists import SHIPPED, chosen
-from fastload.gather.settings import Settings
+from fastload.gather.plan import plan, tables
+from fastload.gather.plan.areas import Areas
+from fastload.gather.plan.city_lists import SHIPPED, chosen
+from fastload.gather.plan.settings import Settings
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"law": "nearby"}, "law: expected one of cities, seco, .* got 'nearby'"),

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastload.gather.settings import Settings
-from fastload.gather.windows import windows
+from fastload.gather.plan.settings import Settings
+from fastload.gather.plan.windows import windows
 from fastload.seasons import season
 
 M = 10_000

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fastload.gather.candidate import Candidate
-from fastload.gather.files import Files
 from fastload.gather.patch import Patch
-from fastload.gather.read import read_patch
+from fastload.gather.pixels.files import Files
+from fastload.gather.pixels.read import read_patch
 from fastload.storage.errors import DataError, StorageError
 from tests.gather import archive as made
 from tests.gather.archive import S2, Archive, Shot, Tile
@@ -231,7 +231,7 @@ def test_connections_are_kept_between_patches(
 
 
 def test_addresses() -> None:
-    from fastload.gather.files import _parts
+    from fastload.gather.pixels.files import _parts
 
     assert _parts("https://a.b/c%20d/e.tif?x=1&y=%2F") == ("https://a.b/?x=1&y=%2F", "c d/e.tif")
     assert _parts("s3://bucket/c/e.tif") == ("s3://bucket", "c/e.tif")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report import dates
 from fastload.gather.report.distances import distances, overlaps
 from fastload.gather.report.failures import failures

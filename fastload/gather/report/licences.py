@@ -32,7 +32,7 @@ def of_sources(sources: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on the lists and outlines that a plan was drawn from.
 
     Args:
-        sources: see `fastload.gather.plan.Plan`.
+        sources: see `fastload.gather.plan.plan.Plan`.
     """
     for what, about in sources.items():
         if isinstance(about, Mapping) and about.get("licence"):

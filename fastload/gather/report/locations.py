@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report.dates import Dates
 from fastload.gather.report.squares import Squares
 

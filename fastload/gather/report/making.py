@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastload.gather import plan_file
-from fastload.gather.manifest import FILE
-from fastload.gather.plan import Plan
+from fastload.gather.fetch.manifest import FILE
+from fastload.gather.plan import plan_file
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report.figures import FORMAT, of_gathered, of_plan, told
 from fastload.gather.report.licences import of_sources
 from fastload.gather.report.locations import located

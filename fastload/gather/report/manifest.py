@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.gather.manifest import Manifest
-from fastload.gather.plan import Plan
+from fastload.gather.fetch.manifest import Manifest
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report.dates import Dates
 from fastload.gather.report.locations import STATES, WHOLE, Locations, located
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastload.gather import claim, plan_file
-from fastload.gather.fetch import identity
-from fastload.gather.plan import Plan, make
-from fastload.gather.settings import Settings
+from fastload.gather.fetch import claim
+from fastload.gather.fetch.fetch import identity
+from fastload.gather.plan import plan_file
+from fastload.gather.plan.plan import Plan, make
+from fastload.gather.plan.settings import Settings
 
 _HELP = "--plan PLAN.parquet names it"
 

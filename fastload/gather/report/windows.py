@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastload.gather.plan import Plan
+from fastload.gather.plan.plan import Plan
 from fastload.gather.report.dates import coverage, month
 from fastload.seasons import season
 

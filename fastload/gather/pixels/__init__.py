@@ -1,0 +1,1 @@
+"""From the files of scenes to the samples of shards."""

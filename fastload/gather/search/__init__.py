@@ -1,0 +1,1 @@
+"""Which scenes: services, what their catalogues have, and the rules that choose."""
