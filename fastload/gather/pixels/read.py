@@ -2,9 +2,9 @@
 
 Files are read by `fastload.storage.remote` and decoded by GDAL (rasterio), see
 `fastload.gather.pixels.cog`: GDAL's own client cannot be asked how often it tried, or to compare
-what a server sends with what was asked for, and takes a block that is cut off for a damaged file; ours
-waits, asks again, throttles, has credentials, and names the URL. What comes of it is either pixels
-as the archive has them, or an error, or `Unfit`, which only whole answers can say.
+what a server sends with what was asked for, and takes a block that is cut off for a damaged file;
+ours waits, asks again, throttles, has credentials, and names the URL. What comes of it is either
+pixels as the archive has them, or an error, or `Unfit`, which only whole answers can say.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,8 +115,8 @@ def read_scl(
     files: Files | None = None,
 ) -> NDArray[np.uint8]:
     """Scene classes of a patch ``[132, 132]`` as ESA has them, see `fastload.gather.pixels.clouds`,
-    on their own grid of 20 m, 0 where the patch is beyond the image. Arguments and errors are those of
-    `read_patch`."""
+    on their own grid of 20 m, 0 where the patch is beyond the image. Arguments and errors are those
+    of `read_patch`."""
     files = files or own_files()
     grid = _grid(scene, candidate, open_href, files)
     return read_classes(scene, Reading(files, open_href, grid, 1.0))
