@@ -26,7 +26,7 @@ from fastload.storage.errors import DataError
 from fastload.storage.lock import alone
 from tests.gather.makers import MODALITIES, WINDOWS, Archive, Places, first_fit
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(280)
 FORK = get_context("fork")
 COUNT, EACH = 23, 5
 ABSENT = [i for i in range(COUNT) if first_fit(i) is None]
