@@ -191,8 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = scratch / "cogs"
         cogs.make(folder, args.px, args.block)
         asked = plan(args.locations, args.px, scratch)
-        rounds = [fetched(asked, args, folder, scratch, ms) for ms in (0.0, args.latency_ms)]
-    found = project(*rounds, args.mbit, processors())
+        quick, held = (fetched(asked, args, folder, scratch, ms) for ms in (0.0, args.latency_ms))
+    rounds = [quick, held]
+    found = project(quick, held, args.mbit, processors())
     print(table(rounds, found, args))
     options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     out = {

@@ -105,7 +105,7 @@ def test_the_metadata(built):
     metadata = about(built["wheel"])
     assert (metadata["Name"], metadata["Version"]) == ("fastload-eo", fastload.__version__)
     users = {"train", "evaluate", "labels", "rasters", "images", "tools", "dask", "remote"}
-    assert set(metadata.get_all("Provides-Extra")) == {"cuda13", *users}
+    assert set(metadata.get_all("Provides-Extra")) == {"cuda13", "gather", *users}
     requires = [r for r in metadata.get_all("Requires-Dist") if "cuda13" in r]
     assert len(requires) == 3
     for requirement in requires:

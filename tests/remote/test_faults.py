@@ -187,7 +187,7 @@ def test_nobody_answers() -> None:
 def test_no_handles_are_the_machines_fault(faulty: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
-    store = Remote(faulty(FILES).url, **QUICK)
+    store = Remote(faulty(FILES).url)
     low, high = resource.getrlimit(resource.RLIMIT_NOFILE)
     with open(os.devnull) as file:
         lowest = file.fileno()

@@ -125,7 +125,8 @@ class State:
     def sweep(self, split: Path) -> None:
         """Remove what processes left behind that were killed, also in the folder of the split."""
         own = (f"parts/*/.*{PART}", f"shards/.*{PART}")
-        for left in (*split.glob(f"*/.*{PART}"), *(p for name in own for p in self.own.glob(name))):
+        beside = (*self.folder.glob(f".*{PART}"), *split.glob(f"*/.*{PART}"))
+        for left in (*beside, *(p for name in own for p in self.own.glob(name))):
             left.unlink(missing_ok=True)
         for folder in (self.own / "parts").glob("[0-9]*"):
             if self.record(int(folder.name) - 1).exists():
