@@ -205,7 +205,7 @@ def spoil(root: Path) -> None:
 
 
 def leave(root: str, engine: Any, workers: int, how: str, storage: str) -> None:
-    """End with much work queued, on storage of which each read takes 5 s."""
+    """End with much work queued, on storage of which each read takes 20 s."""
     data = opened(root)
     batches = iter(loader(data, engine, 1, num_workers=workers, prefetch_factor=50))
     sys.modules["__main__"].kept = batches  # type: ignore[attr-defined]
@@ -229,17 +229,17 @@ def leave(root: str, engine: Any, workers: int, how: str, storage: str) -> None:
 
 
 def hinder(data: Any, storage: str) -> Callable[[], bool]:
-    """Let each read take 5 s, in Python or beneath it; gives what tells whether one does."""
+    """Let each read take 20 s, in Python or beneath it; gives what tells whether one does."""
     if storage == "slow":
-        return slow(data, 5).asleep.is_set
+        return slow(data, 20).asleep.is_set
     faults = Faults()
-    faults.fail(".tar", 0, delay_ms=5000)
+    faults.fail(".tar", 0, delay_ms=20_000)
     return lambda: faults.met > 0
 
 
-SLOWEST_EXIT_S = 4.5
-"""An idle process that has loaded torch and DALI takes up to two seconds to go; what is queued
-would take far more than this."""
+SLOWEST_EXIT_S = 12
+"""An idle process that has loaded torch and DALI takes up to two seconds to go, and some times that
+on a busy machine; a single read would take far more than this."""
 CODES = {"exit": 3, "end": 0, "error": 1}
 
 
