@@ -19,7 +19,7 @@ import pytest
 import shapely
 
 from fastload.gather.candidate import Candidate, Window
-from tests.remote.servers import free_port, wait_for
+from tests.remote.servers import free_port, running
 
 LON, LAT = 10.5, 50.0
 """Of the places that tests look for; in UTM zone 32."""
@@ -252,9 +252,5 @@ def rustac(items: Sequence[Item], folder: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [*map(str, command), *map(str, paths)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running(process, port) as url:
+        yield url

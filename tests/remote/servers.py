@@ -57,6 +57,17 @@ def find_nginx() -> str:
 
 
 @contextlib.contextmanager
+def running(process: "subprocess.Popen[bytes]", port: int, ready: str = "") -> Iterator[str]:
+    """The URL of a server that is starting, once a path of it answers; it ends with the block."""
+    try:
+        wait_for(f"http://127.0.0.1:{port}/{ready}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.contextmanager
 def nginx(folder: Path, scratch: Path, lines: str = "autoindex on;") -> Iterator[str]:
     """Serve a folder; gives the URL of its root."""
     port = free_port()
@@ -74,12 +85,8 @@ def nginx(folder: Path, scratch: Path, lines: str = "autoindex on;") -> Iterator
     )
     process = subprocess.Popen([find_nginx(), "-p", str(scratch), "-c", str(config)],
                                stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        wait_for(f"http://127.0.0.1:{port}/", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running(process, port) as url:
+        yield url
 
 
 @contextlib.contextmanager
@@ -92,12 +99,8 @@ def s3_server() -> Iterator[str]:
     process = subprocess.Popen(
         command, env=os.environ | keys, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/moto-api/", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running(process, port, "moto-api/") as url:
+        yield url
 
 
 Behave = Callable[["Faulty", dict[str, str], int], None]

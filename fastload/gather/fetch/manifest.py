@@ -9,7 +9,6 @@ an entry "gather" with what `gather.json` says.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from fastload.gather.candidate import Window
 from fastload.gather.fetch.location import Planned
 from fastload.gather.fetch.records import Record, count, recorded
 from fastload.gather.fetch.rows import ABSENT, GEO, OPEN, WHOLE, arrow, back, rows, schema
-from fastload.gather.fetch.state import State
+from fastload.gather.fetch.state import State, whole
 from fastload.gather.patch import Outcome
 
 FILE = "manifest.parquet"
@@ -59,20 +58,18 @@ def write(
     _, parquet = arrow()
     kind = schema(modalities, {"geo": GEO, _GATHER: told})
     states, reasons = Counter[str](), Counter[str]()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with parquet.ParquetWriter(temporary, kind, compression="zstd") as writer:
-            for shard in range(state.shards):
-                table, record = _part(planned, state, shard, modalities, kind, trouble)
-                writer.write_table(table)
-                states.update({WHOLE: record.whole, ABSENT: record.absent, OPEN: len(table)})
-                states.subtract({OPEN: record.whole + record.absent})
-                reasons.update(record.reasons)
-            counts = Counts(states[WHOLE], states[ABSENT], states[OPEN], dict(reasons))
-            writer.add_key_value_metadata({_COUNTS: json.dumps(counts)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole(path) as temporary,
+        parquet.ParquetWriter(temporary, kind, compression="zstd") as writer,
+    ):
+        for shard in range(state.shards):
+            table, record = _part(planned, state, shard, modalities, kind, trouble)
+            writer.write_table(table)
+            states.update({WHOLE: record.whole, ABSENT: record.absent, OPEN: len(table)})
+            states.subtract({OPEN: record.whole + record.absent})
+            reasons.update(record.reasons)
+        counts = Counts(states[WHOLE], states[ABSENT], states[OPEN], dict(reasons))
+        writer.add_key_value_metadata({_COUNTS: json.dumps(counts)})
     return counts
 
 

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastload.gather.plan.arithmetic import angle_of, normals, sin_cos
 from fastload.gather.plan.city_lists import CityList, chosen
@@ -16,22 +17,28 @@ if TYPE_CHECKING:
     from fastload.gather.plan.settings import Settings
     from fastload.gather.say import Say
 
+Floats = NDArray[np.float64]
 
-class Cities:
-    """A city uniformly among the most populous, then east and north of it two independent normal
-    distances.
 
-    The place lies in the direction and at the distance that they make, along the globe: so the
-    distance from the city is Rayleigh's, and all directions are as likely at all latitudes.
-    """
+class AroundCities:
+    """A city uniformly among the most populous, then a place around it."""
 
     most: int | None = None
 
     def __init__(self, settings: "Settings", say: "Say") -> None:
         self.list: CityList = chosen(settings, say)
-        self.spread = 1000 * settings.spread_km
+        self.spread = self.spread_of(settings.spread_km)
         self.sources: dict[str, Any] = {"cities": self.list.source}
         self.names = self.list.names
+
+    def spread_of(self, km: float) -> float:
+        """The standard deviation on each axis, in the unit in which `scatter` takes it."""
+        raise NotImplementedError
+
+    def scatter(self, lon: Floats, lat: Floats, u: Floats, v: Floats, out: Places) -> None:
+        """Write places around cities ``lon, lat [M]`` in degrees to ``out [M]``, by two numbers
+        ``[M]`` each, uniform in [0, 1)."""
+        raise NotImplementedError
 
     def draw(self, seed: int, location: Ints, attempt: Ints) -> Places:
         """Places of these attempts ``[M]``."""
@@ -39,8 +46,24 @@ class Cities:
         out = empty_places(len(location))
         out.city[:] = choice(word[:, 0], len(self.names))
         lon, lat = self.list.lon[out.city], self.list.lat[out.city]
-        _around(lon, lat, uniform(word[:, 1]), uniform(word[:, 2]), self.spread, out.lon, out.lat)
+        self.scatter(lon, lat, uniform(word[:, 1]), uniform(word[:, 2]), out)
         return out
+
+
+class Cities(AroundCities):
+    """East and north of the city two independent normal distances.
+
+    The place lies in the direction and at the distance that they make, along the globe: so the
+    distance from the city is Rayleigh's, and all directions are as likely at all latitudes.
+    """
+
+    def spread_of(self, km: float) -> float:
+        """In metres."""
+        return 1000 * km
+
+    def scatter(self, lon: Floats, lat: Floats, u: Floats, v: Floats, out: Places) -> None:
+        """See `AroundCities.scatter`."""
+        _around(lon, lat, u, v, self.spread, out.lon, out.lat)
 
 
 @jit()
