@@ -1,14 +1,12 @@
 """C7: ranks that found other data where the same should be tell each other."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fastload.made import REPOSITORY, dataset, root
+from tests import nursery
+from tests.fastload.made import dataset, root
 
 SCRIPT = """
 import sys, time
@@ -35,7 +33,9 @@ open(folder + "/begun", "w").close()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
-def test_c7_ranks_compare_what_they_found(tmp_path: Path, same: bool) -> None:
+def test_c7_ranks_compare_what_they_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
     """Files that still arrived when rank 0 looked; a rank alone in looking is not waited for."""
     for rank in (0, 1):
         shutil.copytree(root(), tmp_path / f"{rank}" / "data")
@@ -43,14 +43,10 @@ def test_c7_ranks_compare_what_they_found(tmp_path: Path, same: bool) -> None:
         last = sorted((tmp_path / "0/data/train/S2L1C").glob("*.tar"))[-1]
         last.unlink()
     dataset()  # so that nothing is compiled twice at once
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(rank), str(tmp_path), "data"],
-            cwd=tmp_path / str(rank), stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/kernels"},
-        )
-        for rank in (0, 1)
-    ]  # fmt: skip
+    processes = []
+    for rank in (0, 1):
+        monkeypatch.chdir(tmp_path / str(rank))
+        processes.append(nursery.python("-c", SCRIPT, rank, tmp_path, "data"))
     out = [process.communicate(timeout=120)[0] for process in processes]
     assert "LOADED" in out[0]  # it looked first
     if same:

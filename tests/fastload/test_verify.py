@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -24,10 +22,10 @@ from fastload.storage.store import Local
 from fastload.synth import synth
 from fastload.verify import Report, verify
 from fastload.verify.state import State
+from tests import nursery
 from tests.conformance import toys
 from tests.conformance.toy import Memory, npy
 from tests.fastload import shardmaker as make
-from tests.fastload.made import REPOSITORY
 from tests.fastload.slow_store import Slow
 
 BOTH = ("S2L2A", "S1GRD")
@@ -449,10 +447,7 @@ def test_goes_on_after_a_kill(tmp_path: Path) -> None:
         return sample(n, m, lat=0.3 * n - 40, bands=bands if n in (2, 90) else None)
 
     root, state = make.write(tmp_path / "d", ["S2L2A"], keys, 24, one), tmp_path / "state"
-    child = subprocess.Popen(
-        [sys.executable, "-c", SLOWLY, str(root), str(state)],
-        cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'kernels'}"},
-    )  # fmt: skip
+    child = nursery.python("-c", SLOWLY, root, state)
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up and not _done(state) and child.poll() is None:
         time.sleep(0.01)

@@ -1,5 +1,6 @@
-"""Real processes joined by gloo."""
+"""Real processes joined by gloo, forked from one server that has imported what they need."""
 
+import multiprocessing
 import socket
 import tempfile
 from collections.abc import Callable
@@ -27,8 +28,9 @@ def run(count: int, work: Callable[..., dict[str, Any]], *args: Any) -> list[dic
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.set_forkserver_preload(["tests.ssl4eo_train.processes", "timm"])
         mp.start_processes(
-            _process, args=(count, port, folder, work, args), nprocs=count, start_method="spawn"
+            _process, (count, port, folder, work, args), count, start_method="forkserver"
         )
         kept = [Path(folder) / f"{rank}.pt" for rank in range(count)]
         return [torch.load(path, weights_only=True) for path in kept]

@@ -1,13 +1,11 @@
 """Small whole runs, on the loader tests' made data."""
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from ssl4eo_train.tracking import NAME, read
+from tests import nursery
 from tests.fastload import made
 
 BATCH, SEED = 4, 3
@@ -37,15 +35,9 @@ def sample_of(step: int, place: int = 0) -> int:
     return int(loader.order(0)[step * BATCH + place])
 
 
-def begin(line: list[str], env: Mapping[str, str]) -> "subprocess.Popen[str]":
+def begin(line: list[str], env: Mapping[str, str]) -> nursery.Child:
     """Start a run in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ssl4eo_train", *line],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **QUIET, **env},
-    )
+    return nursery.python("-m", "ssl4eo_train", *line, **QUIET, **env)
 
 
 def free_port() -> int:

@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import torch
 
 from ssl4eo_train import checkpoint
 from ssl4eo_train.errors import SetupError
+from tests import nursery
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -54,7 +53,7 @@ def test_a_killed_save_leaves_a_whole_file(tmp_path: Path) -> None:
     )
     for delay in (0.05, 0.12):
         (tmp_path / checkpoint.NAME).unlink(missing_ok=True)
-        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+        process = nursery.python("-c", program, tmp_path)
         while not (tmp_path / checkpoint.NAME).exists():
             assert process.poll() is None
             time.sleep(0.01)

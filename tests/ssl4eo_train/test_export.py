@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from ssl4eo_train.config import resolve
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.methods import METHODS, Learner, Settings
+from tests import nursery
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -180,10 +179,10 @@ def test_metadata_say_what_the_weights_are(tmp_path: Path) -> None:
 def test_what_was_said_can_be_run(tmp_path: Path) -> None:
     made(tmp_path, "moco_v2", "resnet18")
     to = tmp_path / "backbone.safetensors"
-    line = [sys.executable, "-m", "ssl4eo_train.export", str(tmp_path), "--to", str(to)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    program = "import safetensors.torch, timm\n" + "\n".join(done.stdout.splitlines()[1:])
+    done = nursery.python("-m", "ssl4eo_train.export", tmp_path, "--to", to)
+    printed, errors = done.communicate(timeout=100)
+    assert done.returncode == 0, errors
+    program = "import safetensors.torch, timm\n" + "\n".join(printed.splitlines()[1:])
     names: dict[str, Any] = {}
     exec(program, names)
     state = checkpoint.load(tmp_path)["model"]

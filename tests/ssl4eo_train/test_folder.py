@@ -3,8 +3,6 @@
 import errno
 import fcntl
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from ssl4eo_train import checkpoint
 from ssl4eo_train.__main__ import main
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.folder import LOCK, RunFolder
+from tests import nursery
 from tests.ssl4eo_train.runs import QUIET, losses, words
 
 pytestmark = pytest.mark.timeout(240)
@@ -41,10 +40,7 @@ for line in sys.stdin:  # One a round: its folder.
 def test_b6_a_folder_is_held_until_its_process_ends(tmp_path: Path) -> None:
     """Also where that is killed and cleans nothing up."""
     out = tmp_path / "run"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
+    holder = nursery.python("-c", HOLD, out)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(SetupError) as refused, RunFolder(out, True, False):
         pass
@@ -60,13 +56,7 @@ def test_b6_a_folder_is_held_until_its_process_ends(tmp_path: Path) -> None:
 def test_b6_two_runs_in_one_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Five rounds: one trains, the other one is refused, and every checkpoint seen is whole."""
     line = words(Path("x"), "--steps", "6", "--save-every", "1")
-    other = subprocess.Popen(
-        [sys.executable, "-c", ROUNDS, *line],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=os.environ | QUIET,
-    )  # fmt: skip
-    assert other.stdin is not None
-    assert other.stdout is not None
+    other = nursery.python("-c", ROUNDS, *line, **QUIET)
     assert other.stdout.readline() == "ready\n"
     for turn in range(5):
         out = tmp_path / f"run{turn}"
@@ -95,8 +85,7 @@ def test_b6_a_checkpoint_is_never_read_half(tmp_path: Path) -> None:
         "    w = torch.full((50_000,), float(step))\n"
         "    checkpoint.save(Path(sys.argv[1]), {'step': step, 'w': w})\n"
     )
-    line = [sys.executable, "-c", program, str(tmp_path)]
-    both = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [nursery.python("-c", program, tmp_path) for _ in range(2)]
     seen = set()
     while len(list(tmp_path.glob(".*.part"))) < 2:  # Both are at it.
         time.sleep(0.001)

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,12 @@ from fastload.synth import synth
 from ssl4eo_train import checkpoint
 from ssl4eo_train.__main__ import main
 from ssl4eo_train.tracking import NAME, read
+from tests.ssl4eo_train.runs import begin
 
 pytestmark = pytest.mark.timeout(180)
 
 LOCATIONS, BATCH = 30, 4
 STEPS_PER_EPOCH = LOCATIONS // BATCH
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +44,11 @@ def words(scenes: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def command(scenes: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "ssl4eo_train", *words(scenes, out, *more)]
-    return subprocess.run(
-        line, capture_output=True, text=True, timeout=120, check=False, env=ONE_THREAD | os.environ
-    )
+def command(scenes: Path, out: Path, *more: str) -> str:
+    process = begin(words(scenes, out, *more), {})
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return printed
 
 
 def losses(out: Path) -> list[tuple[float, float]]:
@@ -61,10 +59,9 @@ def test_resumed_run_logs_the_same_losses(scenes: Path, tmp_path: Path) -> None:
     """20 steps here against 10, then 10 more, in processes of their own: to the last digit."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main(words(scenes, whole, "--steps", "20")) == 0
-    assert command(scenes, parts, "--steps", "10").returncode == 0
+    command(scenes, parts, "--steps", "10")
     second = command(scenes, parts, "--steps", "20", "--resume")
-    assert second.returncode == 0, second.stderr
-    assert f"{STEPS_PER_EPOCH} an epoch; from step 10 to step 20" in second.stdout
+    assert f"{STEPS_PER_EPOCH} an epoch; from step 10 to step 20" in second
     assert [step for step, _ in losses(whole)] == list(range(1, 21))
     assert losses(whole) == losses(parts)
     assert len({loss for _, loss in losses(whole)}) == 20
@@ -90,10 +87,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     scenes: Path, tmp_path: Path, sent: signal.Signals, status: int
 ) -> None:
     out = tmp_path / "run"
-    line = [sys.executable, "-m", "ssl4eo_train", *words(scenes, out, "--steps", "100000")]
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ONE_THREAD | os.environ
-    )
+    process = begin(words(scenes, out, "--steps", "100000"), {})
     while not (out / NAME).exists() or len(losses(out)) < 5:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
