@@ -62,8 +62,10 @@ def test_compiles(name, architecture):
     variants = VARIANTS.get(name, [()])
     both = ((d, dict(d)) for d in variants)  # what counts has all that the others have, and more
     variants = [d for d, of in both if of.get("COUNT") != "0" or of.get("STEPPED", "0") != "0"]
-    if architecture == ARCHITECTURES[1]:  # the others are among the long proofs, and a few below
-        variants = [d for d in variants if dict(d).get("STEPPED", "0") == "0"]
+    if name == "view.cu" and architecture == ARCHITECTURES[1]:
+        # Each pair of what is read and written; all of them are among the long proofs.
+        variants = [d for d in variants if dict(d)["STEPPED"] == "0"]
+        variants = [d for n, d in enumerate(variants) if n % 4 in (0, 3)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cubins = list(pool.map(lambda defines: compiled(name, defines, architecture), variants))
     assert len(cubins) == len(variants)
