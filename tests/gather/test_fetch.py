@@ -39,7 +39,7 @@ class Stand(NamedTuple):
     plan: Path
     folder: Path
 
-    def service(self, catalogue: str) -> str:
+    def service(self, catalogue: str, **more: Any) -> str:
         """A file that describes the service."""
         bands = {band: name for band, (name, _) in made.ASSETS.items()} | {"SCL": "scl"}
         told = {
@@ -48,6 +48,7 @@ class Stand(NamedTuple):
                 "S2L2A": {"collection": S2, "bands": bands},
                 "S1RTC": {"collection": S1, "bands": {"vv": "vv", "vh": "vh"}},
             },
+            **more,
         }  # fmt: skip
         path = self.folder / "service.json"
         path.write_text(json.dumps(told))
@@ -167,6 +168,21 @@ def test_it_is_fetched_again_without_the_catalogue(
     assert main([*line, "--service", stand.service(catalogue.url), "--quiet"]) == 0
     assert len(catalogue.asked) == before
     assert tars(tmp_path / "out") == tars(whole)
+
+
+def test_files_in_a_bucket_are_read_as_the_service_says(
+    whole: Path, stand: Stand, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Of an endpoint of its own, without keys: nginx is asked for a bucket that is a folder."""
+    options = {"endpoint": files[0].rstrip("/"), "anonymous": True, "region": "default"}
+    folders = {path.name for path in stand.archive.folder.iterdir() if path.is_dir()}
+    with Api(stand.items("s3:/"), ()) as api:
+        hrefs = [a["href"] for item in stand.items("s3:/") for a in item["assets"].values()]
+        assert {href.split("/")[2] for href in hrefs} <= folders
+        service = stand.service(api.url, options=options)
+        line = ["gather", "fetch", str(stand.plan), str(tmp_path), "--service", service, "--quiet"]
+        assert main([*line, "--modalities", *MODALITIES]) == 0
+    assert tars(tmp_path) == tars(whole)
 
 
 # --- on the wire ---

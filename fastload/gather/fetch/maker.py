@@ -88,8 +88,9 @@ class ServiceMaker:
             options = dict(self.options)
             if self.turns:
                 options["throttle_file"] = f"{self.turns}/rate.{platform.node()}"
-            made = Catalogue(self.service, offset=self.offset, **options), LookedAt(**options)
-            kept = _MINE.tools = self, made
+            catalogue = Catalogue(self.service, offset=self.offset, **options)
+            files = LookedAt(**{**self.service.options, **options})
+            kept = _MINE.tools = self, (catalogue, files)
         tools: tuple[Catalogue, LookedAt] = kept[1]
         return tools
 
