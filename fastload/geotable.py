@@ -4,7 +4,6 @@ Source: the specification, https://geoparquet.org/releases/v1.1.0/; geometries a
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastload.extras import missing
+from fastload.storage.whole import whole
 
 ROWS = 8192
 """Of a row group."""
@@ -77,8 +77,7 @@ def save(
     except ImportError as error:
         raise missing("GeoParquet needs pyarrow", "tools") from error
     metadata = {name: json.dumps(value) for name, value in {"geo": geo, **(more or {})}.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         writer: Any = None
         for table in tables:
             table = table.replace_schema_metadata(metadata)
@@ -87,6 +86,3 @@ def save(
             )
             writer.write_table(table)
         writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,10 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from fastload.storage.whole import write_whole
 
 FORMAT = "fastload statistics 1"
 OWN = (
@@ -73,13 +74,7 @@ def write(
     """Write a set, whole or not at all."""
     content = {"format": FORMAT, "name": name, "dn_offset": dn_offset}
     content |= {"dn_scale": dn_scale, "modalities": modalities}
-    text = json.dumps(content, indent=1, default=float) + "\n"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, indent=1, default=float) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

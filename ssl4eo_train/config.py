@@ -12,10 +12,10 @@ import torch
 
 from fastload.cli.opened import assigned
 from fastload.processors import processors
+from fastload.storage.whole import write_whole
 from ssl4eo_train import made, presets
 from ssl4eo_train.distributed import World
 from ssl4eo_train.errors import SetupError
-from ssl4eo_train.files import replaced
 from ssl4eo_train.methods import METHODS, Method
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -92,7 +92,7 @@ class Config:
     def write(self) -> None:
         """Write ``config.json`` into the output folder."""
         text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-        replaced(Path(self.out) / "config.json", text)
+        write_whole(Path(self.out) / "config.json", text)
 
     def method_options(self) -> Any:
         """The options of the method, as it declares them."""

@@ -17,7 +17,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ssl4eo_train import expected, files, hub, weights
+from fastload.storage.whole import whole, write_whole
+from ssl4eo_train import expected, hub, weights
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.extras import lacking
 from ssl4eo_train.unpickling import unpickle
@@ -72,8 +73,8 @@ def export_folder(source: Path, to: Path) -> str:
     try:
         to.mkdir(parents=True, exist_ok=True)
         _write(tensors, {"timm": json.dumps(call), **metadata(saved)}, to / weights.EXPORTED)
-        files.replaced(to / hub.CONFIG, json.dumps(about, indent=2) + "\n")
-        files.replaced(to / hub.CARD, hub.card(saved, call, wants, to.resolve().name))
+        write_whole(to / hub.CONFIG, json.dumps(about, indent=2) + "\n")
+        write_whole(to / hub.CARD, hub.card(saved, call, wants, to.resolve().name))
     except OSError as error:
         raise SetupError(f"--to: cannot write {to}: {error}") from error
     return (
@@ -132,12 +133,10 @@ def _write(tensors: Mapping[str, Tensor], about: Mapping[str, str], to: Path) ->
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = to.with_name(f".{to.name}.part")
     try:
-        save_file(dict(tensors), part, dict(about))
-        os.replace(part, to)
+        with whole(to) as part:
+            save_file(dict(tensors), part, dict(about))
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise SetupError(f"--to: cannot write {to}: {error}") from error
 
 

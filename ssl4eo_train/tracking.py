@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from fastload.storage.whole import write_whole
 from ssl4eo_train import distributed
 from ssl4eo_train.clock import Clock
 from ssl4eo_train.events import Events
-from ssl4eo_train.files import replaced
 
 NAME = "metrics.jsonl"
 
@@ -131,4 +131,4 @@ def cut(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [row for row in read(path) if row["step"] <= step]
-    replaced(path, "".join(json.dumps(row) + "\n" for row in kept))
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -12,6 +12,7 @@ from fastload.pack.job import Job
 from fastload.pack.layer import Layer
 from fastload.pack.shard import Written
 from fastload.statistics import Statistics
+from fastload.storage.whole import write_whole
 
 JOURNAL = "fastload.pack.shards.jsonl"
 """A line for each complete shard."""
@@ -202,15 +203,3 @@ class Journal:
 
 def _line(written: Written) -> bytes:
     return json.dumps(written._asdict(), sort_keys=True).encode() + b"\n"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all; one that holds the same is left alone."""
-    if path.exists() and path.read_text() == text:
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

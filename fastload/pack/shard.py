@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastload.pack.job import Job
-from fastload.pack.tars import PART, write_tars
+from fastload.pack.tars import write_tars
 from fastload.storage.errors import DataError, StorageError
+from fastload.storage.whole import PART
 
 
 class Written(NamedTuple):

@@ -1,17 +1,12 @@
 """Tars side by side, one for each modality: all of them appear, whole, or none."""
 
-import contextlib
-import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 from fastload.pack.tar import TarWriter
-
-PART = ".part"
-"""How the names of tars end that are being written."""
+from fastload.storage.whole import all_whole
 
 
 def write_tars(
@@ -32,15 +27,15 @@ def write_tars(
     Raises:
         OSError: as the system has it, such as that the disk is full. What was written is removed.
     """
+    rest = iter(samples)
+    first = next(rest, None)
+    if first is None:
+        return 0, []
     for path in finals:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(finals) as parts:
-        count = _write(parts, names, samples)
-        if not count:
-            return 0, []
+    with all_whole(finals) as parts:
+        count = _write(parts, names, chain([first], rest))
         sizes = [part.stat().st_size for part in parts]
-        for part, path in zip(parts, finals, strict=True):
-            os.replace(part, path)
     return count, sizes
 
 
@@ -58,26 +53,6 @@ def _write(
             count += 1
             for tar, name in zip(tars, names, strict=True):
                 tar.add(key, zips[name])
-        for tar, file in zip(tars, files, strict=True):
+        for tar in tars:
             tar.close()
-            _to_disk(file)
     return count
-
-
-def _to_disk(file: BinaryIO) -> None:
-    """Renaming must not overtake the content."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _temporary(finals: Sequence[Path]) -> Iterator[list[Path]]:
-    """Names to write to beside the final ones, of this thread alone; gone afterwards."""
-    own = f"{os.getpid()}.{threading.get_ident()}{PART}"
-    parts = [path.with_name(f".{path.name}.{own}") for path in finals]
-    try:
-        yield parts
-    finally:
-        for part in parts:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)

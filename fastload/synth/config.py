@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fastload.synth.files import write_atomic
+from fastload.storage.whole import write_whole
 from fastload.synth.spectra import BANDS
 
 _WORLD = 1  # raise it when the same seed makes other pixels
@@ -93,4 +93,4 @@ def claim(root: Path, config: Config) -> None:
             "Choose another directory; existing shards are never overwritten."
         )
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(note, (json.dumps(wanted, indent=2) + "\n").encode())
+    write_whole(note, json.dumps(wanted, indent=2) + "\n")

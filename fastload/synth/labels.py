@@ -17,6 +17,6 @@ def label_row(location: int, place: Place, land: Landscape) -> str:
     return f"{location:07d},{label},{place.lon:.6f},{place.lat:.6f},{shares}"
 
 
-def table(rows: Iterable[str]) -> bytes:
+def table(rows: Iterable[str]) -> str:
     """The whole table with its header."""
-    return ("\n".join([",".join(COLUMNS), *rows]) + "\n").encode()
+    return "\n".join([",".join(COLUMNS), *rows]) + "\n"

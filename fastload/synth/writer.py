@@ -13,8 +13,8 @@ from typing import TypeVar
 from tqdm.auto import tqdm
 
 from fastload.processors import processors
+from fastload.storage.whole import all_whole, write_whole
 from fastload.synth.config import Config, claim, shard_path
-from fastload.synth.files import whole, write_atomic
 from fastload.synth.labels import label_row, table
 from fastload.synth.scene import draw_land, draw_scene
 from fastload.synth.spectra import BANDS, OPTICAL
@@ -98,7 +98,7 @@ def synth(
             rows.update(_write_shard(_tars(root, config, shard), config, made, bar.update))
         unknown = [i for i in range(locations) if i not in rows]
         rows.update(_in_order(pool, lambda i: (i, _label(config, i)), unknown, 2 * threads))
-    write_atomic(labels, table(rows[i] for i in range(locations)))
+    write_whole(labels, table(rows[i] for i in range(locations)))
     return root
 
 
@@ -162,7 +162,7 @@ def _write_shard(
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
-    with whole(paths) as parts, ExitStack() as stack:
+    with all_whole(paths) as parts, ExitStack() as stack:
         tars = [
             stack.enter_context(tarfile.open(p, "w", format=tarfile.USTAR_FORMAT)) for p in parts
         ]

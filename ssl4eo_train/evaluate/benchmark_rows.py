@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastload.storage.whole import write_whole
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import result
-from ssl4eo_train.files import replaced
 
 COLUMNS = (
     *("dataset", "method", "metric_name", "metric_value", "ci_lower", "ci_upper", "feature_dim"),
@@ -89,7 +89,7 @@ def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows([*before, *rows])
-    replaced(path, text.getvalue())
+    write_whole(path, text.getvalue())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

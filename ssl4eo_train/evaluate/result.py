@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fastload.storage.whole import write_whole
 from ssl4eo_train import __version__
 from ssl4eo_train.errors import SetupError
 from ssl4eo_train.evaluate import surroundings
@@ -18,7 +19,6 @@ from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.numbers.bootstrap import PERCENTILES, RESAMPLES
 from ssl4eo_train.evaluate.numbers.metrics import Measured
 from ssl4eo_train.evaluate.outcome import Outcome
-from ssl4eo_train.files import replaced
 
 NAME = "result.json"
 FORMAT = 1
@@ -147,7 +147,7 @@ def claim(folder: Path, overwrite: bool) -> None:
 def write(folder: Path, content: dict[str, Any]) -> None:
     """Put ``result.json`` into a folder, as a whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    replaced(folder / NAME, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / NAME, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read(place: Path) -> dict[str, Any]:

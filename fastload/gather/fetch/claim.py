@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fastload import __version__
-from fastload.pack.manifest import differences, write_whole
+from fastload.pack.manifest import differences
+from fastload.storage.whole import write_whole
 
 FILE = "gather.json"
 FORMAT = "fastload gather 1"

@@ -18,8 +18,9 @@ from fastload.gather.candidate import Window
 from fastload.gather.fetch.location import Planned
 from fastload.gather.fetch.records import Record, count, recorded
 from fastload.gather.fetch.rows import ABSENT, GEO, OPEN, WHOLE, arrow, back, rows, schema
-from fastload.gather.fetch.state import State, whole
+from fastload.gather.fetch.state import State
 from fastload.gather.patch import Outcome
+from fastload.storage.whole import whole
 
 FILE = "manifest.parquet"
 _GATHER, _COUNTS = "gather", "gather.counts"

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from fastload.gather.fetch.location import Planned
 from fastload.gather.fetch.rows import ABSENT, GEO, WHOLE, arrow, rows, schema
-from fastload.gather.fetch.state import State, whole
+from fastload.gather.fetch.state import State
+from fastload.storage.whole import whole
 
 _META = b"gather.record"
 

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,9 +17,9 @@ from pathlib import Path
 
 from fastload.gather.patch import Outcome
 from fastload.storage.errors import DataError
+from fastload.storage.whole import PART, whole
 
 FOLDER = ".gather"
-PART = ".part"
 _OUTCOME = "outcome.json"
 
 
@@ -131,21 +130,6 @@ class State:
         for folder in (self.own / "parts").glob("[0-9]*"):
             if self.record(int(folder.name) - 1).exists():
                 self.drop_parts(int(folder.name) - 1)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to, of this thread alone, that becomes `path` when the block ends well."""
-    own = f"{os.getpid()}.{threading.get_ident()}{PART}"
-    temporary = path.with_name(f".{path.name}.{own}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # renaming must not overtake the content
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _outcome(text: str | bytes) -> Outcome:

@@ -17,7 +17,7 @@ from fastload.gather.report.manifest import collected
 from fastload.gather.report.page import html as page_of
 from fastload.gather.report.pixels import Example, pixels
 from fastload.gather.report.plan_of import lies_there, plan_of
-from fastload.pack.manifest import write_whole
+from fastload.storage.whole import write_whole
 
 
 @dataclass(frozen=True)

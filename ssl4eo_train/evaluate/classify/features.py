@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from fastload.storage.whole import whole
 from ssl4eo_train import __version__
 from ssl4eo_train.evaluate.bench import Bench
 from ssl4eo_train.evaluate.classify.pooling import Pooled
@@ -101,13 +101,10 @@ def _write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) 
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    contents = {name: x.contiguous().cpu() for name, x in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        contents = {name: x.contiguous().cpu() for name, x in tensors.items()}
-        save_file(contents, part, {_BY: json.dumps(dict(about))})
-        os.replace(part, path)
+        with whole(path) as part:
+            save_file(contents, part, {_BY: json.dumps(dict(about))})
     except (SafetensorError, OSError) as error:
         print(f"features cannot be kept in {path.parent} ({error})", flush=True)
-    finally:
-        part.unlink(missing_ok=True)

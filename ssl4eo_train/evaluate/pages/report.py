@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fastload.inspect.html import facts, folded, page, soft, table
+from fastload.storage.whole import write_whole
 from ssl4eo_train.evaluate.numbers import literature
 from ssl4eo_train.evaluate.numbers.number import percent
 from ssl4eo_train.evaluate.outcome import Example
 from ssl4eo_train.evaluate.pages import charts
 from ssl4eo_train.evaluate.pages.report_examples import gallery
-from ssl4eo_train.files import replaced
 
 NAME = "report.html"
 CHARTS = "charts"
@@ -36,8 +36,8 @@ def write(
     drawn = charts.all_charts(result)
     (folder / CHARTS).mkdir(parents=True, exist_ok=True)
     for name, svg in drawn.items():
-        replaced(folder / CHARTS / f"{name}.svg", charts.coloured(svg, charts.PAPER))
-    replaced(folder / NAME, html(result, drawn, examples, ignored))
+        write_whole(folder / CHARTS / f"{name}.svg", charts.coloured(svg, charts.PAPER))
+    write_whole(folder / NAME, html(result, drawn, examples, ignored))
 
 
 def html(
