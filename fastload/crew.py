@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fastload.extras import missing
+from fastload.storage.errors import is_full
 
 J = TypeVar("J")
 U = TypeVar("U")
@@ -129,6 +131,29 @@ def work_off(
             failure = failure or fault
         if failure is not None:
             waiting = {future for future in waiting if not future.cancel()}
+
+
+def told_to_user(failure: BaseException, folder: Path, command: str, kept: str) -> BaseException:
+    """What ended a job early as a sentence on what to do, where that is known; else as it is.
+
+    Args:
+        failure: of `work_off`.
+        folder: that is written.
+        command: a word, which is also the function's name.
+        kept: a clause on what is done.
+    """
+    again = "run the same command again to go on"
+    if isinstance(failure, BrokenExecutor):
+        return OSError(
+            f"{folder}: a worker process was killed, perhaps for want of memory; or `{command}` is "
+            f"called by a script without `if __name__ == '__main__':`; {kept}; {again}, with fewer "
+            "workers if need be"
+        )
+    if isinstance(failure, ConnectionError):
+        return ConnectionError(f"{folder}: {failure}; {kept}; {again}")
+    if isinstance(failure, OSError) and is_full(failure):
+        return OSError(failure.errno, f"{folder}: the disk is full; {kept}; make room and {again}")
+    return failure
 
 
 def _taken(

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from fastload.crew import Crew, crew, work_off
+from fastload.crew import Crew, crew, told_to_user, work_off
 from fastload.datasets.base import Dataset
 from fastload.pack.job import Job, job, sharded
 from fastload.pack.manifest import SKIPPED, Journal, claim
@@ -16,7 +15,7 @@ from fastload.pack.options import Options
 from fastload.pack.shard import Written, sweep, write_shard
 from fastload.pack.space import check_space, estimate, per_shard
 from fastload.processors import processors
-from fastload.storage.errors import DataError, is_full
+from fastload.storage.errors import DataError
 from fastload.storage.index import open_index
 from fastload.storage.lock import alone
 from fastload.storage.store import Local
@@ -137,20 +136,11 @@ def _all(
 def _told(failure: BaseException, made: Job, journal: Journal) -> BaseException:
     """An error as a sentence on what to do."""
     complete = f"{len(journal.done)} of {made.shards} shards are complete and stay"
-    if isinstance(failure, OSError) and is_full(failure):
-        return OSError(failure.errno, f"{made.folder}: the disk is full; {complete}; make room and "
-                       "run the same command again to go on")  # fmt: skip
-    if isinstance(failure, BrokenProcessPool):
-        return OSError(
-            f"{made.folder}: a worker process was killed, perhaps for want of memory; or `pack` is "
-            f"called by a script without `if __name__ == '__main__':`; {complete}; run the same "
-            "again to go on, with fewer workers if need be"
-        )
     if isinstance(failure, DataError):
         kind = type(failure)
         reason = f"{failure.reason}; {complete} (--on-error skip leaves such samples out)"
         return kind(failure.shard, failure.member, failure.offset, reason)
-    return failure
+    return told_to_user(failure, made.folder, "pack", complete)
 
 
 def _finish(made: Job, journal: Journal, written: int, progress: bool) -> Packing:

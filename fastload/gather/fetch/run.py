@@ -1,15 +1,13 @@
 """A gathering from the first location to the last shard."""
 
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from fastload.crew import crew, work_off
+from fastload.crew import crew, told_to_user, work_off
 from fastload.gather.fetch.todo import Todo
 from fastload.gather.fetch.work import Done, Job, Unit, do
-from fastload.storage.errors import is_full
 
 MOST_IN_A_ROW = 40
 """Locations that fail one after the other, beside those in flight, before all is given up, where
@@ -63,7 +61,9 @@ def run(job: Job, todo: Todo, log: Log, executor: str, workers: int, progress: b
         told = "finishing the locations that are being fetched; again to stop at once"
         failure = work_off(at_work, todo.units(), take, lambda: bar.write(told))
     if failure is not None:
-        raise _told(failure, job, todo) from failure
+        count = job.state.count
+        kept = f"{count - todo.locations} of {count} locations are done and stay"
+        raise told_to_user(failure, job.state.folder, "fetch", kept) from failure
 
 
 def _take(done: Done, todo: Todo, log: Log) -> list[Unit]:
@@ -81,21 +81,3 @@ def _take(done: Done, todo: Todo, log: Log) -> list[Unit]:
     log.decided += 1
     log.in_a_row = 0
     return todo.decided(done.unit.number)
-
-
-def _told(failure: BaseException, job: Job, todo: Todo) -> BaseException:
-    """An error as a sentence on what to do."""
-    folder, count = job.state.folder, job.state.count
-    kept = f"{count - todo.locations} of {count} locations are done and stay"
-    again = "run the same command again to go on"
-    if isinstance(failure, BrokenExecutor):
-        return OSError(
-            f"{folder}: a worker process was killed, perhaps for want of memory; or `fetch` is "
-            f"called by a script without `if __name__ == '__main__':`; {kept}; {again}, with fewer "
-            "workers if need be"
-        )
-    if isinstance(failure, ConnectionError):
-        return ConnectionError(f"{folder}: {failure}; {kept}; {again}")
-    if isinstance(failure, OSError) and is_full(failure):
-        return OSError(failure.errno, f"{folder}: the disk is full; {kept}; make room and {again}")
-    return failure
