@@ -65,13 +65,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "dino": {
         **_VIT,
-        "lr": 2e-3,
+        "lr": 1e-3,
         "options": {
             "local_views": 2,
+            "split": 0.25,
             "outputs": 1024,
             "hidden": 256,
             "bottleneck": 64,
             "momentum": 0.99,
+            "drop_path": 0.0,
+            "weight_decay": [0.04, 0.04],
+            "warmup": 1.0,
         },
     },
     "mae": {
