@@ -73,6 +73,7 @@ def save(
         ImportError: where pyarrow is not installed.
     """
     try:
+        import pyarrow as pa
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise missing("GeoParquet needs pyarrow", "tools") from error
@@ -85,4 +86,5 @@ def save(
                 temporary, table.schema, compression="zstd", write_page_checksum=True
             )
             writer.write_table(table)
+            pa.default_memory_pool().release_unused()  # which else keeps as much as it ever had
         writer.close()
