@@ -171,7 +171,9 @@ def _trained(
         config = resolve(given, None, World())
         start = perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train(config, None, World())
+            status = train(config, None, World())
+        if status:  # stopped by a signal: half a run is no figure
+            sys.exit(status)
         return checkpoint.load(out or Path(other)), perf_counter() - start
 
 

@@ -119,7 +119,9 @@ def measure(method: str, seed: int, root: Path, **changes: Any) -> tuple[Outcome
         config = resolve(given, None, World())
         start = perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train(config, None, World())
+            status = train(config, None, World())
+        if status:  # stopped by a signal: half a run is no figure
+            sys.exit(status)
         seconds = perf_counter() - start
         saved = checkpoint.load(Path(out))
     probe = probe_of(dataclasses.replace(config, split="val"))

@@ -23,12 +23,12 @@ from typing import Any
 
 from tests.fastload.made import REPOSITORY
 
-PRELOAD = (
-    "tests.fastload.faulty", "tests.fastload.shardmaker", "tests.ssl4eo_train.runs",
-    "torch.utils.data", "torch.distributed", "torch.utils.tensorboard", "timm",
-    "ssl4eo_train.command", "ssl4eo_train.train",
-)  # fmt: skip
-MAIN = "import sys; from tests import nursery; nursery.serve(int(sys.argv[1]))()"
+LOADING = ("tests.fastload.faulty", "tests.fastload.shardmaker", "torch.utils.data",
+           "torch.distributed")  # fmt: skip
+TRAINING = (*LOADING, "tests.ssl4eo_train.runs", "torch.utils.tensorboard", "timm",
+            "ssl4eo_train.command", "ssl4eo_train.train")  # fmt: skip
+"""What is imported, by kind of child: what training needs speaks up when a process ends."""
+MAIN = "import sys; from tests import nursery; nursery.serve(int(sys.argv[1]), sys.argv[2:])()"
 _LONGEST = 1 << 20
 
 
@@ -89,7 +89,14 @@ class Child:
         return int.from_bytes(self._told.recv(8), "little", signed=True)
 
 
-def start(module: str, name: str, arguments: list[Any], limit: int, **environment: str) -> Child:
+def start(
+    module: str,
+    name: str,
+    arguments: list[Any],
+    limit: int,
+    imported: tuple[str, ...] = LOADING,
+    **environment: str,
+) -> Child:
     """Call ``module.name(*arguments)`` in a new process.
 
     Args:
@@ -97,6 +104,7 @@ def start(module: str, name: str, arguments: list[Any], limit: int, **environmen
         name: of the function.
         arguments: such as JSON can hold.
         limit: seconds after which the process says where it hangs, and ends.
+        imported: modules that it begins with.
         environment: variables beside those of this process.
     """
     request = {
@@ -105,12 +113,15 @@ def start(module: str, name: str, arguments: list[Any], limit: int, **environmen
         "environment": dict(os.environ) | environment,
         "folder": str(Path.cwd()),
     }
-    return Child(_nursery(environment.get("LD_PRELOAD", "")), request)
+    return Child(_nursery(imported, environment.get("LD_PRELOAD", "")), request)
 
 
-def python(*line: Any, limit: int = 500, **environment: str) -> Child:
+def python(
+    *line: Any, limit: int = 500, imported: tuple[str, ...] = LOADING, **environment: str
+) -> Child:
     """What ``python *line`` does, where that begins with ``-m MODULE`` or ``-c PROGRAM``."""
-    return start(__name__, "_main", [str(word) for word in line], limit, **environment)
+    words = [str(word) for word in line]
+    return start(__name__, "_main", words, limit, imported, **environment)
 
 
 def _main(how: str, what: str, *words: str) -> None:
@@ -122,10 +133,10 @@ def _main(how: str, what: str, *words: str) -> None:
 
 
 @functools.cache
-def _nursery(preload: str) -> socket.socket:
+def _nursery(imported: tuple[str, ...], preload: str) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, str(theirs.fileno())],
+        [sys.executable, "-c", MAIN, str(theirs.fileno()), *imported],
         cwd=REPOSITORY,
         env=os.environ
         | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}"}
@@ -142,10 +153,10 @@ def _nursery(preload: str) -> socket.socket:
     return ours
 
 
-def serve(number: int) -> Callable[[], None]:
+def serve(number: int, imported: list[str]) -> Callable[[], None]:
     """Fork whatever is asked for at a socket until it closes; returns in the children, with what
     they have to do."""
-    for name in PRELOAD:
+    for name in imported:
         importlib.import_module(name)
     gc.freeze()  # What was imported is not copied for the sake of a collector's marks.
     asked = socket.socket(fileno=number)

@@ -37,7 +37,7 @@ def sample_of(step: int, place: int = 0) -> int:
 
 def begin(line: list[str], env: Mapping[str, str]) -> nursery.Child:
     """Start a run in a process of its own."""
-    return nursery.python("-m", "ssl4eo_train", *line, **QUIET, **env)
+    return nursery.python("-m", "ssl4eo_train", *line, imported=nursery.TRAINING, **QUIET, **env)
 
 
 def free_port() -> int:

@@ -179,7 +179,9 @@ def test_metadata_say_what_the_weights_are(tmp_path: Path) -> None:
 def test_what_was_said_can_be_run(tmp_path: Path) -> None:
     made(tmp_path, "moco_v2", "resnet18")
     to = tmp_path / "backbone.safetensors"
-    done = nursery.python("-m", "ssl4eo_train.export", tmp_path, "--to", to)
+    done = nursery.python(
+        "-m", "ssl4eo_train.export", tmp_path, "--to", to, imported=nursery.TRAINING
+    )
     printed, errors = done.communicate(timeout=100)
     assert done.returncode == 0, errors
     program = "import safetensors.torch, timm\n" + "\n".join(printed.splitlines()[1:])

@@ -56,7 +56,7 @@ def test_b6_a_folder_is_held_until_its_process_ends(tmp_path: Path) -> None:
 def test_b6_two_runs_in_one_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Five rounds: one trains, the other one is refused, and every checkpoint seen is whole."""
     line = words(Path("x"), "--steps", "6", "--save-every", "1")
-    other = nursery.python("-c", ROUNDS, *line, **QUIET)
+    other = nursery.python("-c", ROUNDS, *line, imported=nursery.TRAINING, **QUIET)
     assert other.stdout.readline() == "ready\n"
     for turn in range(5):
         out = tmp_path / f"run{turn}"
