@@ -1,4 +1,4 @@
-"""A report on a quarter of a million locations keeps to a gigabyte."""
+"""A report on a quarter of a million locations: 0.75 GiB beside what its libraries take."""
 
 import subprocess
 import sys
@@ -19,13 +19,16 @@ from pathlib import Path
 from fastload.gather.report.making import Gathered, made
 from tests.gather import fabricated
 
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak()
 plan = fabricated.plan(250_000, tries=8, spread=10)
 plan.attempt[:] = range(8)
 figures, page = made("250,000", plan, Gathered(Path("/nowhere"), Path(sys.argv[1]), {}))
 assert figures["gathered"]["asked"] == 250_000
 assert figures["gathered"]["whole"] > 100_000
 assert len(page) < 3_000_000
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak() - before)
 """
 
 
@@ -57,4 +60,4 @@ def test_a_quarter_of_a_million_locations(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     unit = 1 if sys.platform == "darwin" else 1024
-    assert int(done.stdout) * unit < 2**30
+    assert int(done.stdout) * unit < 0.75 * 2**30
