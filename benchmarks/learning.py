@@ -52,7 +52,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"options": {**made.SETTINGS["moco_v2"]["options"], "queue": 1024}},
     "moco_v3": {},
     "seco": {},
-    "dino": {"modality": [RADAR], "epochs": 20},
+    "dino": {
+        "modality": [RADAR],
+        "epochs": 20,
+        "options": {  # Gentle, as the run is short; see docs/evaluation.md.
+            **made.SETTINGS["dino"]["options"],
+            "drop_path": 0.0,
+            "weight_decay": [0.04, 0.04],
+            "split": 0.25,
+        },
+    },
     "mae": {"epochs": 15},
     "data2vec": {"modality": [RADAR]},
 }
