@@ -24,13 +24,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
 from typing import Any
 
 import torch
 
 from benchmarks import machine
-from benchmarks.learning import by_method, settle, spread
+from benchmarks.learning import GENTLE, by_method, run, settle, spread
 from fastload.processors import processors
 from ssl4eo_train import checkpoint, weights
 from ssl4eo_train.config import resolve
@@ -43,7 +42,6 @@ from ssl4eo_train.evaluate.pretrained import Channel, Pretrained, load
 from ssl4eo_train.evaluate.protocols import protocol
 from ssl4eo_train.evaluate.tasks import task
 from ssl4eo_train.methods import METHODS
-from ssl4eo_train.train import train
 
 SEEDS = 3
 TRIAL = 20
@@ -68,14 +66,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "lr": 1e-3,
         "options": {
             "local_views": 2,
-            "split": 0.25,
             "outputs": 1024,
             "hidden": 256,
             "bottleneck": 64,
             "momentum": 0.99,
-            "drop_path": 0.0,
-            "weight_decay": [0.04, 0.04],
             "warmup": 1.0,
+            **GENTLE,
         },
     },
     "mae": {
@@ -169,12 +165,8 @@ def _trained(
             options.setdefault("warmup", WARMUP * given["epochs"])
         given["options"] = options
         config = resolve(given, None, World())
-        start = perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            status = train(config, None, World())
-        if status:  # stopped by a signal: half a run is no figure
-            sys.exit(status)
-        return checkpoint.load(out or Path(other)), perf_counter() - start
+        seconds = run(config)
+        return checkpoint.load(out or Path(other)), seconds
 
 
 def bench_of(pretrained: Pretrained, data: Path, seed: int, chips: int | None = None) -> Bench:

@@ -48,6 +48,8 @@ SEEDS = 3
 SCENES = 2048
 """That runs are trained on, and as many labelled ones that none is trained on."""
 OPTICAL, RADAR = "S2L1C", "S1GRD"
+GENTLE: dict[str, Any] = {"drop_path": 0.0, "weight_decay": [0.04, 0.04], "split": 0.25}
+"""What DINO needs in so short a run, see docs/evaluation.md."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"options": {**made.SETTINGS["moco_v2"]["options"], "queue": 1024}},
     "moco_v3": {},
@@ -55,12 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dino": {
         "modality": [RADAR],
         "epochs": 20,
-        "options": {  # Gentle, as the run is short; see docs/evaluation.md.
-            **made.SETTINGS["dino"]["options"],
-            "drop_path": 0.0,
-            "weight_decay": [0.04, 0.04],
-            "split": 0.25,
-        },
+        "options": {**made.SETTINGS["dino"]["options"], **GENTLE},
     },
     "mae": {"epochs": 15},
     "data2vec": {"modality": [RADAR]},
@@ -126,12 +123,7 @@ def measure(method: str, seed: int, root: Path, **changes: Any) -> tuple[Outcome
             **changes,
         }
         config = resolve(given, None, World())
-        start = perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            status = train(config, None, World())
-        if status:  # stopped by a signal: half a run is no figure
-            sys.exit(status)
-        seconds = perf_counter() - start
+        seconds = run(config)
         saved = checkpoint.load(Path(out))
     probe = probe_of(dataclasses.replace(config, split="val"))
     torch.manual_seed(seed)  # As the run did before it made the same model.
@@ -142,6 +134,17 @@ def measure(method: str, seed: int, root: Path, **changes: Any) -> tuple[Outcome
     trained = probe.accuracy(model.backbone)
     accuracies = (untrained, settled, trained)
     return Outcome(method, config.modality[0], seed, *accuracies, saved["step"], seconds), probe
+
+
+def run(config: Config) -> float:
+    """Train without a word; the seconds it took. Ends the program where a signal stopped the run,
+    since half a run is no figure."""
+    start = perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        status = train(config, None, World())
+    if status:
+        sys.exit(status)
+    return perf_counter() - start
 
 
 def settings_of(method: str) -> dict[str, Any]:

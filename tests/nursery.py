@@ -86,7 +86,9 @@ class Child:
             return both[0].result(), both[1].result()
 
     def _answer(self) -> int:
-        return int.from_bytes(self._told.recv(8), "little", signed=True)
+        answer = self._told.recv(8)
+        assert answer, "the nursery is gone"  # and what became of the child is not known
+        return int.from_bytes(answer, "little", signed=True)
 
 
 def start(

@@ -4,7 +4,6 @@ only what was under way."""
 import contextlib
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from fastload.datasets.source import Source
+from fastload.storage.whole import write_whole
 
 _VERSION = 1
 
@@ -55,9 +55,8 @@ class State:
     def _begin(self, path: Path, digest: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [{"unit": unit, "result": result} for unit, result in self.done.items()]
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text("".join(map(_text, [{"digest": digest}, *lines])))
-        temporary.replace(path)  # so that a torn line is gone, and nothing else at any moment
+        # So that a torn line is gone, and nothing else at any moment.
+        write_whole(path, "".join(map(_text, [{"digest": digest}, *lines])))
         self._file = path.open("a")
 
     def finished(self, unit: str, result: Any) -> None:
