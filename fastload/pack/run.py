@@ -1,5 +1,6 @@
 """Packing a dataset into shards, from the first look to the index beside them."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,8 @@ def _all(
         told = "finishing the shards that are being written; again to stop at once"
         failure = work_off(at_work, todo, take, lambda: bar.write(told))
     if failure is not None:
+        with contextlib.suppress(OSError):
+            journal.close()  # a full disk had no room for a line; what was half-written has gone
         raise _told(failure, made, journal) from failure
 
 
