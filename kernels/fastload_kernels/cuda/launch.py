@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,8 +104,17 @@ class CudaDevice:
         if self.stream is None:
             function((grid,), (block,), values, shared_mem=shared)
             return
-        with cupy.cuda.ExternalStream(self.stream):
+        with cupy.cuda.Stream.from_external(_Foreign(self.stream)):
             function((grid,), (block,), values, shared_mem=shared)
+
+
+class _Foreign(NamedTuple):
+    """A stream that is not CuPy's, by CUDA's stream protocol."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
 
 
 @cache

@@ -89,7 +89,7 @@ inline float half_to_float(u16 bits) {
 }
 
 inline u16 float_to_half(float value) {
-  const _Float16 half = value;
+  const _Float16 half = (_Float16)value;
   u16 bits;
   memcpy(&bits, &half, sizeof bits);
   return bits;

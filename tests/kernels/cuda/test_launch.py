@@ -162,12 +162,12 @@ def test_threads_raise_a_limit_once():
 def test_launches_leave_the_limit_alone(monkeypatch):
     kernel, streams = Kernel(), []
 
-    def stream(handle):
-        streams.append(handle)
+    def stream(foreign):
+        streams.append(foreign.__cuda_stream__())
         return nullcontext()
 
     runtime = SimpleNamespace(getDevice=lambda: 0)
-    cuda = SimpleNamespace(runtime=runtime, ExternalStream=stream)
+    cuda = SimpleNamespace(runtime=runtime, Stream=SimpleNamespace(from_external=stream))
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(launch, "_function", lambda *key: kernel)
     monkeypatch.setattr(launch, "_limits", Limits(lambda device: 101376))
@@ -178,7 +178,7 @@ def test_launches_leave_the_limit_alone(monkeypatch):
     device.launch("view.cu", "view", 1, 128, [])
     assert kernel.limits == [101364]
     assert kernel.launches == [((3,), (256,), 100_000), ((2,), (256,), 20_000), ((1,), (128,), 0)]
-    assert streams == [7, 7]
+    assert streams == [(0, 7), (0, 7)]
 
 
 def test_pointers():
