@@ -1,10 +1,11 @@
-"""What pre-training without labels gives on EuroSAT RGB: k-NN and linear probes, on a CPU.
+"""What pre-training without labels gives on EuroSAT RGB: k-NN and linear probes.
 
 `python -m benchmarks.downstream [--data DIR] [--methods NAME ...] [--seeds N] [--minutes M]
-[--json FILE]` trains a small backbone by every method on EuroSAT's training chips, with its setting
-in `SETTINGS`, and evaluates it by `ssl4eo_train.evaluate` beside the same backbone untrained. It
-prints a table in Markdown, and exits with 1 where a method's mean over the seeds is not above the
-untrained one's in both protocols.
+[--json FILE]` trains a small backbone by every method on EuroSAT's training chips on the CPU, with
+its setting in `SETTINGS`, and evaluates it by `ssl4eo_train.evaluate` beside the same backbone
+untrained. It prints a table in Markdown, and exits with 1 where a method's mean over the seeds is
+not above the untrained one's in both protocols. `--full-size` takes backbones as published instead,
+those of `FULL_SIZE`, on the GPU where there is one.
 
 The split is the published one of the data (train_test_split.json), a tenth of its training chips
 validating. The untrained backbone has the same initial weights; its batch norms take their
@@ -19,8 +20,8 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
@@ -29,6 +30,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine
+from benchmarks.gpu import device
 from benchmarks.learning import GENTLE, by_method, run, settle, spread
 from fastload.processors import processors
 from ssl4eo_train import checkpoint, weights
@@ -44,8 +46,8 @@ from ssl4eo_train.evaluate.tasks import task
 from ssl4eo_train.methods import METHODS
 
 SEEDS = 3
-TRIAL = 20
-"""Steps by which a step's time is found, for ``--minutes``."""
+TRIALS = {"cpu": (2, 12), "cuda": (20, 120)}
+"""Steps of two runs by which a step's time is found, for ``--minutes``; by device."""
 CHIPS = 21_600
 """That are trained on."""
 PROTOCOLS = ("knn", "linear")
@@ -86,6 +88,31 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 """By method: a small backbone, and rates that show progress in minutes on two cores."""
+# Decoded chips stay on the device.
+_FULL: dict[str, Any] = {
+    "image_size": 64,
+    "precision": "bf16",
+    "epochs": 30,
+    "device_cache": 2 << 30,
+}
+FULL_SIZE: dict[str, dict[str, Any]] = {
+    "moco_v2": {
+        **_FULL,
+        "arch": "resnet50",
+        "batch_size": 512,
+        "lr": 0.06,
+        "options": {"queue": 8192, "momentum": 0.99},
+    },
+    "dino": {
+        **_FULL,
+        "arch": "vit_small_patch16_224",
+        "batch_size": 256,
+        "lr": 5e-4,
+        "options": {"local_views": 4, "outputs": 8192, **GENTLE},
+    },
+    "mae": {**_FULL, "arch": "vit_small_patch16_224", "batch_size": 512, "lr": 1e-3, "options": {}},
+}
+"""By method: a backbone as published, in minutes on a GPU."""
 WARMUP = 0.1
 """Share of the schedule over which the rate rises, where a method has a warm-up."""
 
@@ -114,6 +141,8 @@ def measure(
     data: Path,
     minutes: float | None = None,
     chips: int | None = None,
+    settings: Mapping[str, Mapping[str, Any]] = SETTINGS,
+    on: str = "cpu",
     **changes: Any,
 ) -> Outcome:
     """Train once, and evaluate before and after.
@@ -122,24 +151,35 @@ def measure(
         method: name.
         seed: of the run, and of what is drawn in probes.
         data: EuroSAT's folder.
-        minutes: that training may take, about; by default the steps of `SETTINGS`.
+        minutes: that training may take, about; by default the steps of `settings`.
         chips: of each split that are looked at; all by default.
+        settings: by method.
+        on: "cpu" or "cuda".
         changes: settings other than these.
     """
+    changes = {**settings[method], "device": on, **changes}
     if minutes is not None:
-        saved, seconds = _trained(method, seed, data, {**changes, "steps": TRIAL})
-        steps = minutes * 60 / seconds * TRIAL
-        changes["epochs"] = max(1, round(steps * saved["run"]["batch"] / CHIPS))
+        changes["epochs"] = _epochs(method, seed, data, changes, 60 * minutes)
     with tempfile.TemporaryDirectory() as out:
         saved, seconds = _trained(method, seed, data, changes, Path(out))
         trained = load(out)
     torch.manual_seed(saved["config"]["seed"])  # As the run did before it made the same model.
     model = METHODS[method].build(weights.settings_of(saved["run"]))
-    bench = bench_of(trained, data, seed, chips)
-    settled = settle(model.backbone, _images(bench))
+    bench = bench_of(trained, data, seed, chips, on)
+    settled = settle(model.backbone.to(bench.device), _images(bench))
     before = dataclasses.replace(trained, network=settled, digest="", source="untrained, settled")
     untrained = evaluated(dataclasses.replace(bench, pretrained=before), PROTOCOLS)
     return Outcome(method, seed, untrained, evaluated(bench, PROTOCOLS), saved["step"], seconds)
+
+
+def _epochs(method: str, seed: int, data: Path, changes: dict[str, Any], seconds: float) -> int:
+    """How many take about so long, the start left out."""
+    few, more = TRIALS[changes["device"]]
+    _, short = _trained(method, seed, data, {**changes, "steps": few})
+    saved, long = _trained(method, seed, data, {**changes, "steps": more})
+    steps = seconds / max((long - short) / (more - few), 1e-3)
+    batch: int = saved["run"]["batch"]
+    return max(1, round(steps * batch / CHIPS))
 
 
 def _trained(
@@ -150,11 +190,9 @@ def _trained(
         given = {
             "method": method,
             "modality": ["S2RGB"],
-            **SETTINGS[method],
             "layout": "eurosat",
             "split": "train",
             "loader": "threads",
-            "device": "cpu",
             "data": str(data),
             "out": str(out or other),
             "seed": seed,
@@ -169,7 +207,9 @@ def _trained(
         return checkpoint.load(out or Path(other)), seconds
 
 
-def bench_of(pretrained: Pretrained, data: Path, seed: int, chips: int | None = None) -> Bench:
+def bench_of(
+    pretrained: Pretrained, data: Path, seed: int, chips: int | None = None, on: str = "cpu"
+) -> Bench:
     """EuroSAT RGB before a backbone."""
     eurosat = task("eurosat_rgb")
     inputs = match(pretrained.channels, eurosat.offers(data), False, pretrained.wanted)
@@ -182,8 +222,8 @@ def bench_of(pretrained: Pretrained, data: Path, seed: int, chips: int | None = 
         pretrained=pretrained,
         inputs=inputs,
         splits={n: x.subset(range(0, len(x), steps[n])) for n, x in every.items()},  # type: ignore[misc]
-        device=torch.device("cpu"),
-        workers=2,
+        device=torch.device(on),
+        workers=2 if on == "cpu" else 8,
         seed=seed,
         out=Path(tempfile.gettempdir()),
     )
@@ -212,7 +252,11 @@ def evaluated(bench: Bench, names: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def table(outcomes: Sequence[Outcome], colours: float) -> str:
+def table(
+    outcomes: Sequence[Outcome],
+    colours: float,
+    settings: Mapping[str, Mapping[str, Any]] = SETTINGS,
+) -> str:
     """The outcomes in Markdown: a row a method, each figure in percent, mean and range."""
     heads = [f"{name} {when}" for name in PROTOCOLS for when in ("untrained", "trained", "gain")]
     lines = [
@@ -220,7 +264,7 @@ def table(outcomes: Sequence[Outcome], colours: float) -> str:
         f"|{'---|' * (len(heads) + 4)}",
     ]
     for method, runs in by_method(outcomes).items():
-        cells = [method, f"{SETTINGS[method]['arch']}, {SETTINGS[method]['image_size']} px"]
+        cells = [method, f"{settings[method]['arch']}, {settings[method]['image_size']} px"]
         for name in PROTOCOLS:
             cells.append(spread([r.untrained[name] for r in runs]))
             cells.append(spread([r.trained[name] for r in runs]))
@@ -245,14 +289,19 @@ def unbeaten(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     return {method: names for method, names in failed.items() if names}
 
 
-def write(path: Path, outcomes: Sequence[Outcome], colours: float) -> None:
+def write(
+    path: Path,
+    outcomes: Sequence[Outcome],
+    colours: float,
+    settings: Mapping[str, Mapping[str, Any]] = SETTINGS,
+) -> None:
     """Write everything that was found, by method. What a file has of other methods stays."""
     found = json.loads(path.read_text()) if path.exists() else {"methods": {}}
-    about = machine.describe()
+    about = device.describe() if torch.cuda.is_available() else machine.describe()
     for method, runs in by_method(outcomes).items():
         found["methods"][method] = {
             "machine": about,
-            "settings": SETTINGS[method],
+            "settings": settings[method],
             "runs": [dataclasses.asdict(r) for r in runs],
         }
     path.write_text(json.dumps({**found, "colours": colours}, indent=2) + "\n", encoding="utf-8")
@@ -271,7 +320,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.downstream", description="What pre-training gives on EuroSAT."
     )
     p.add_argument("--data", type=Path, default=Path("../shared/data/eurosat_rgb"), metavar="DIR")
-    p.add_argument("--methods", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    p.add_argument("--methods", nargs="+", choices=list(SETTINGS), help="default: all")
+    p.add_argument("--full-size", action="store_true", help="backbones as published, of a few")
     p.add_argument("--seeds", type=int, default=SEEDS, help=f"runs a method ({SEEDS})")
     p.add_argument("--minutes", type=float, help="of training a run; default: as many as it takes")
     p.add_argument("--epochs", type=int, help="of each run, in place of its setting's")
@@ -285,23 +335,34 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where a method gains nothing."""
     args = parser().parse_args(argv)
+    settings = FULL_SIZE if args.full_size else SETTINGS
+    methods = args.methods or list(settings)
+    if strange := [method for method in methods if method not in settings]:
+        parser().error(f"--full-size has no {strange[0]}, expected of {', '.join(settings)}")
     asked = {"epochs": args.epochs, "steps": args.steps}
     changes = {name: value for name, value in asked.items() if value is not None}
-    colours = colours_of(args.data, args.chips)
+    changes |= {
+        "minutes": args.minutes,
+        "chips": args.chips,
+        "settings": settings,
+        "on": "cuda" if args.full_size and torch.cuda.is_available() else "cpu",
+    }
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as jobs:
         runs = [
-            jobs.submit(measure, method, seed, args.data, args.minutes, args.chips, **changes)
-            for method in args.methods
+            jobs.submit(measure, method, seed, args.data, **changes)
+            for method in methods
             for seed in range(args.seeds)
         ]
-        for found in (run.result() for run in runs):
+        colours = colours_of(args.data, args.chips)
+        for found in (run.result() for run in as_completed(runs)):
             outcomes.append(found)
             gains = ", ".join(f"{n} {100 * found.gain(n):+.1f}" for n in PROTOCOLS)
             print(f"{found.method}, seed {found.seed}: {gains} points", file=sys.stderr, flush=True)
             if args.json is not None:  # Run by run, as the whole takes an hour.
-                write(args.json, outcomes, colours)
-    print(table(outcomes, colours))
+                write(args.json, outcomes, colours, settings)
+    outcomes.sort(key=lambda found: (methods.index(found.method), found.seed))
+    print(table(outcomes, colours, settings))
     failed = unbeaten(outcomes)
     for method, names in failed.items():
         print(f"{method}: nothing gained in {', '.join(names)}")

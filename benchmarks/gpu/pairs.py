@@ -1,6 +1,7 @@
 """End to end: from shards in the page cache to finished pairs of views on the device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.gpu.bench import MODALITY, Bench, Found
 from benchmarks.gpu.timing import sentence
 from benchmarks.measure import Contestant, Stream, once, race
 from benchmarks.results import Comparison, Missing
+from fastload import Recipe
 from ssl4eo_train.methods import moco_v2
 
 STEPS = 1 << 14
@@ -25,10 +27,18 @@ PUBLISHED_BATCH = 4
 that a round is not long. Its rate is samples a second either way."""
 
 
-def stream(bench: Bench, engine: str) -> Stream:
-    """Batches of the loader, shuffled, each waited for until it is on the device."""
-    o = bench.options
-    dataset = bench.dataset(moco_v2.recipe(o.crop))
+def engines(bench: Bench) -> dict[str, str | None]:
+    """The loader's engines, with what keeps each from running here."""
+    return {
+        engine: present.lacking(needs) if bench.is_cuda else None
+        for engine, needs in ENGINES.items()
+    }
+
+
+@contextmanager
+def opened(bench: Bench, recipe: Recipe, engine: str) -> Iterator[Iterator[Any]]:
+    """Batches of the loader, shuffled, more than are ever taken."""
+    o, dataset = bench.options, bench.dataset(recipe)
     picks = torch.Generator().manual_seed(0)
     order = RandomSampler(dataset, num_samples=STEPS * o.batch, generator=picks)
     loader = bench.open(
@@ -36,11 +46,17 @@ def stream(bench: Bench, engine: str) -> Stream:
     )
     batches: Any = iter(loader)
     try:
+        yield batches
+    finally:
+        batches.close()
+
+
+def stream(bench: Bench, engine: str) -> Stream:
+    """Batches of pairs, each waited for until it is on the device."""
+    with opened(bench, moco_v2.recipe(bench.options.crop), engine) as batches:
         for batch in batches:
             bench.arrived()
             yield batch[MODALITY]
-    finally:
-        batches.close()
 
 
 def published(bench: Bench, batch: int) -> Stream:
@@ -74,8 +90,7 @@ def pairs(bench: Bench) -> Found:
 
     entered: list[Contestant] = []
     missing = []
-    for engine, needs in ENGINES.items():
-        why = present.lacking(needs) if bench.is_cuda else None
+    for engine, why in engines(bench).items():
         if why is not None:
             missing.append(Missing(f"pairs: fastload, {engine}", "skipped", why))
             continue

@@ -1,13 +1,14 @@
-"""A MoCo-v2 training step fed by the loader, against the same step on batches that are there."""
+"""A MoCo-v2 training step fed by each engine, against the same step on batches that are there."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
 import torch
-from torch.utils.data import RandomSampler
 
+from benchmarks.gpu import pairs
 from benchmarks.gpu.bench import MODALITY, Bench, Found
 from benchmarks.gpu.timing import raced
 from benchmarks.results import Comparison, Figure
@@ -16,8 +17,8 @@ from ssl4eo_train.methods import Progress, Samples, Settings, moco_v2
 
 CACHED = 4
 """Batches that are kept on the device."""
+CACHED_BATCHES = "on cached batches"
 WARM_UP = 6
-STEPS = 1 << 14
 LONGER = 4
 """A span of steps takes so many times longer than the options ask of a call."""
 KEEPS_UP, HAS_DATA = 0.98, 0.99
@@ -69,53 +70,54 @@ class Trainee:
 
 
 def training(bench: Bench) -> Found:
-    """Steps a second, fed and on cached batches in interleaved rounds; and the wait for data."""
+    """Steps a second, fed by each engine and on cached batches in interleaved rounds; and the wait
+    for data."""
     o = bench.options
     recipe = replace(moco_v2.recipe(o.crop), channels_last=True)
-    dataset = bench.dataset(recipe)
-    picks = torch.Generator().manual_seed(0)
-    order = RandomSampler(dataset, num_samples=STEPS * o.batch, generator=picks)
-    loader = bench.open(dataset, o.batch, sampler=order, num_workers=o.workers, drop_last=True)
-    engine = str(loader.stats()["engine"])
-    batches: Any = iter(loader)
-    try:
-        cached = cycle([_copied(batch) for batch in islice(batches, CACHED)])
-        trainee = Trainee(bench, dataset.modalities[MODALITY].bands)
-        trainee.span(cached, WARM_UP)
-        seconds, _ = trainee.span(cached, WARM_UP)
+    bands = bench.dataset().modalities[MODALITY].bands
+    with ExitStack() as stack:
+        fed = {
+            engine: stack.enter_context(pairs.opened(bench, recipe, engine))
+            for engine, why in pairs.engines(bench).items()
+            if why is None
+        }
+        kept = [_copied(batch) for batch in islice(next(iter(fed.values())), CACHED)]
+        contestants: dict[str, Iterator[Any]] = {
+            CACHED_BATCHES: cycle(kept),
+            **{f"fed by fastload, {name}": batches for name, batches in fed.items()},
+        }
+        trainee = Trainee(bench, bands)
+        trainee.span(contestants[CACHED_BATCHES], WARM_UP)
+        seconds, _ = trainee.span(contestants[CACHED_BATCHES], WARM_UP)
         steps = max(WARM_UP, round(LONGER * o.seconds * WARM_UP / seconds))
-        fed, still = list[tuple[float, float]](), list[tuple[float, float]]()
+        spans: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
         for _ in range(o.rounds):
-            still.append(trainee.span(cached, steps))
-            trainee.span(batches, WARM_UP)
-            fed.append(trainee.span(batches, steps))
-    finally:
-        batches.close()
+            for name, batches in contestants.items():
+                trainee.span(batches, WARM_UP)
+                spans[name].append(trainee.span(batches, steps))
     title = f"MoCo-v2 step: {o.arch}, bfloat16, channels-last, {o.batch} pairs of {o.crop}"
-    return summary(title, engine, steps, fed, still)
+    return summary(title, steps, spans)
 
 
-def summary(
-    title: str,
-    engine: str,
-    steps: int,
-    fed: list[tuple[float, float]],
-    still: list[tuple[float, float]],
-) -> Found:
+def summary(title: str, steps: int, spans: dict[str, list[tuple[float, float]]]) -> Found:
     """Both comparisons, from the seconds and waits of each round's steps."""
-    ours, theirs = f"fed by fastload, {engine}", "on cached batches"
     speed = [
-        Figure(ours, tuple(steps / seconds for seconds, _ in fed)),
-        Figure(theirs, tuple(steps / seconds for seconds, _ in still)),
+        Figure(name, tuple(steps / seconds for seconds, _ in rounds))
+        for name, rounds in spans.items()
     ]
-    whole, busy = "a step", "a step without its wait for data"
-    wait = [
-        Figure(whole, tuple(1000 * seconds / steps for seconds, _ in fed)),
-        Figure(busy, tuple(1000 * (seconds - waited) / steps for seconds, waited in fed)),
-    ]
+    fed = [name for name in spans if name != CACHED_BATCHES]
+    wait, aims = [], []
+    for name in fed:
+        whole, busy = f"a step {name}", f"a step {name}, without its wait for data"
+        wait += [
+            Figure(whole, tuple(1000 * seconds / steps for seconds, _ in spans[name])),
+            Figure(busy, tuple(1000 * (seconds - w) / steps for seconds, w in spans[name])),
+        ]
+        aims.append(Comparison(busy, whole, HAS_DATA))
+    keeps_up = [Comparison(name, CACHED_BATCHES, KEEPS_UP) for name in fed]
     return Found([
-        raced(title, "steps/s", speed, [Comparison(ours, theirs, KEEPS_UP)]),
-        raced(f"{title}: device time", "ms", wait, [Comparison(busy, whole, HAS_DATA)]),
+        raced(title, "steps/s", speed, keeps_up),
+        raced(f"{title}: device time", "ms", wait, aims),
     ])  # fmt: skip
 
 
