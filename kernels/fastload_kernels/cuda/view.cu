@@ -132,7 +132,7 @@ __device__ void finish_blurred(const Tile& tile, const Finish& finish) {
     const Divider line(rows);
     for (int i = threadIdx.x; i < (sides * rows) << side; i += blockDim.x) {
       const int across = line.quotient(i >> side), y = (i >> side) - across * rows;
-      const int q = (across << side) + i % (1 << side);
+      const int q = (across << side) + (i & ((1 << side) - 1));
       if (q >= quads || 4 * start + y >= tile.down.size) continue;
       finish.put(blurred(tile, y, 4 * q), 4 * start + y, 4 * q, false);
     }
