@@ -8,6 +8,7 @@ built once a loader, so nothing has to be check-pointed or fast-forwarded.
 import os
 import threading
 import weakref
+from collections import deque
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -51,6 +52,7 @@ class Dali:
         self._staging = Staging(most_bytes(dataset, largest or 1), pinned)
         self._lock = threading.Lock()
         self._pipeline: Any = None
+        self._held = deque[tuple[Any, Any]]()
         _MOVERS.add(self)
 
     def begin(self, request: Request, workers: Workers) -> "Carried":
@@ -77,12 +79,25 @@ class Dali:
         self.profile.stages().copy += perf_counter() - start
         return outputs
 
-    def release(self, reading: Reading) -> None:
-        """Let the buffer be used again, once the device has passed all that is enqueued now."""
-        self._staging.give(reading.buffer, None if self.queue is None else self.queue.mark())
+    def release(self, reading: Reading, outputs: Any = None) -> None:
+        """Let the buffer and the outputs go, once the device has passed all that is enqueued now.
+
+        The outputs' memory belongs to a stream of DALI's own, also where they are asked for on
+        another: whoever lets go of them lets the next run overwrite what the queue still reads.
+        """
+        mark = None if self.queue is None else self.queue.mark()
+        self._staging.give(reading.buffer, mark)
+        if mark is not None:
+            with self._lock:
+                self._held.append((outputs, mark))
+                while self._held and self._held[0][1].query():
+                    self._held.popleft()
 
     def close(self) -> None:
         """See `Mover.close`."""
+        while self._held:
+            self._held[0][1].synchronize()
+            self._held.popleft()
         self._pipeline = None
 
 
@@ -102,15 +117,16 @@ def build(shares: int, queue: Any) -> Any:
 
 _MOVERS: "weakref.WeakSet[Dali]" = weakref.WeakSet()
 _INHERITED: list[Any] = []
-"""Pipelines of the process that this one was forked from. Their threads are not here, and whoever
-frees one, if only the garbage collector, crashes or waits for ever; so nobody does."""
+"""Pipelines of the process that this one was forked from, and their outputs. Their threads are not
+here, and whoever frees one, if only the garbage collector, crashes or waits for ever; so nobody
+does."""
 
 
 def _after_fork() -> None:
     """In the child, let movers build pipelines of their own."""
     for mover in _MOVERS:
-        _INHERITED.append(mover._pipeline)
-        mover._pipeline, mover._lock = None, threading.Lock()
+        _INHERITED.append((mover._pipeline, mover._held))
+        mover._pipeline, mover._lock, mover._held = None, threading.Lock(), deque()
 
 
 if hasattr(os, "register_at_fork"):
@@ -157,5 +173,5 @@ class Carried:
     def release(self) -> None:
         """See `Load.release`."""
         if self._mover.queue is not None:
-            self._mover.release(self._reading)
+            self._mover.release(self._reading, self._outputs)
         self._outputs = None
