@@ -20,7 +20,6 @@ from fastload.datasets import wrapped
 from fastload.datasets.base import Dataset
 from fastload.delivery import can_pin, moved, resolved, sample_of
 from fastload.engines import Options
-from fastload.engines.dali import has_dali
 from fastload.engines.engine import Engine
 from fastload.engines.ring import Iteration
 from fastload.plan import Plan, Step
@@ -67,9 +66,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         prefetch_factor: batches that are made ahead. Torch's is per worker.
         seed: 64-bit seed of the order and of every view.
         engine: what moves the compressed bytes. "threads": the package's own. "dali": DALI, which
-            needs an extra. `device` says where they are decoded and rendered. "auto": "dali" on a
-            GPU where it is installed, else "threads", which is the faster one on a CPU. All give
-            the same batches.
+            needs an extra. `device` says where they are decoded and rendered. "auto": "threads",
+            which was faster wherever it was measured. All give the same batches.
         device: where the pixels are delivered, by default the CPU, or Accelerate's device where it
             prepares the loader. What describes them (`index`, `time`, ...) stays in
             host memory, so that looking at it never waits for a GPU. "cuda" is the GPU that
@@ -436,9 +434,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     @property
     def _engine_name(self) -> str:
-        if self.engine != "auto":
-            return self.engine
-        return "dali" if self.device.type == "cuda" and has_dali() else "threads"
+        return "threads" if self.engine == "auto" else self.engine
 
     def stats(self) -> dict[str, Any]:
         """What happened since the loader was made, as plain numbers and strings.

@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seasons", choices=SEASONS, help="of the views; default: as the method has it")
     p.add_argument("--statistics", help="of the data, a name or JSON file; default: the layout's")
-    p.add_argument("--loader", choices=LOADERS, help="default: dali on a GPU, threads on the CPU")
+    p.add_argument("--loader", choices=LOADERS, help="default: threads")
     p.add_argument(
         "--workers", type=_count(0), metavar="N", help="default: the usable cores, at most 16"
     )

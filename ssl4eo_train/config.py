@@ -224,7 +224,7 @@ def _always(method: str, device: str) -> dict[str, Any]:
         "epoch_of": "locations",
         "on_error": "raise",
         "seasons": None,
-        "loader": "dali" if device == "cuda" else "threads",
+        "loader": "threads",
         "workers": min(16, processors()),
         "accumulate": 1,
         "steps": None,

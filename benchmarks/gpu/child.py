@@ -1,11 +1,13 @@
 """The process that parts run in: `python -m benchmarks.gpu.child JSON`.
 
+A frame that the GPU fails to decode, and the CPU then decodes, fails a part here.
 It appends a line of JSON to a file after each part, and ends with `BROKEN` where a part left the
 GPU in error, since then nothing more can be learned in this process.
 """
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +33,7 @@ def append(results: Path, result: Result) -> None:
 
 def main(text: str) -> int:
     """Run parts one by one."""
+    warnings.filterwarnings("error", "the device could not decode")
     given = json.loads(text)
     results = Path(given["results"])
     bench = Bench.on_gpu(Options(**given["options"]))

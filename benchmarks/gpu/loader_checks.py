@@ -4,7 +4,7 @@ import dataclasses
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -189,6 +189,28 @@ def _clone(value: Any) -> Any:
     if isinstance(value, list):
         return [_clone(part) for part in value]
     return {n: _clone(v) for n, v in value.items()} if isinstance(value, dict) else value
+
+
+def behind(bench: Bench, engine: str) -> str:
+    """Batches are right where the device is far behind the host: its queue is busy while the bytes
+    of further batches come."""
+    made = from_tests("fastload.made")
+    data = made.dataset(made.moco(), made.BOTH)
+    batches = 0
+    for epoch in range(3):
+        ours, theirs = open_both(bench, engine, data, epoch, prefetch_factor=3)
+        batches += agree(_busily(bench, ours), theirs, "float32", made.BOTH)
+    return f"{batches} batches"
+
+
+def _busily(bench: Bench, loader: DataLoader) -> Iterator[Batch]:
+    """The loader's batches; before each the loader's own queue gets a long kernel to do."""
+    queue = loader._open().target.queue
+    for batch in loader:
+        yield batch
+        with queue.work():
+            if bench.is_cuda:
+                torch.cuda._sleep(BUSY)  # type: ignore[no-untyped-call]
 
 
 def two_loaders(bench: Bench, engine: str) -> str:

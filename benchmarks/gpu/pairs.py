@@ -19,7 +19,7 @@ from ssl4eo_train.methods import moco_v2
 
 STEPS = 1 << 14
 """Batches of a stream: more than are ever taken."""
-ENGINES = {"dali": ("CuPy", "nvCOMP", "DALI"), "threads": ("CuPy",)}
+ENGINES = {"dali": ("CuPy", "nvCOMP", "DALI"), "threads": ("CuPy", "nvCOMP")}
 """By name, with what each needs."""
 PUBLISHED = ("webdataset", "zarr", "fsspec", "OpenCV")
 PUBLISHED_BATCH = 4
@@ -94,8 +94,8 @@ def pairs(bench: Bench) -> Found:
         if why is not None:
             missing.append(Missing(f"pairs: fastload, {engine}", "skipped", why))
             continue
-        where = "GPU" if engine == "dali" else "CPU"
-        note = f"decodes on the {where}, float32, checksums verified"
+        who = "DALI" if engine == "dali" else "torch"
+        note = f"{who} copies, nvCOMP decodes, float32, checksums verified"
         entered.append(
             contestant(f"fastload, {engine}", partial(stream, bench, engine), o.batch, 1, note)
         )

@@ -58,6 +58,7 @@ _LOADER: dict[str, LoaderCheck] = {
     "cache": loader_checks.cache,
     "replaced": loader_checks.replaced,
     "held-batches": loader_checks.held,
+    "behind": loader_checks.behind,
     "two-loaders": loader_checks.two_loaders,
 }
 CHECKS: dict[str, Part] = {

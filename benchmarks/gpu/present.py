@@ -20,7 +20,7 @@ def _nvcomp() -> str | None:
 
 
 def _dali() -> str | None:
-    return None if has_dali() else "DALI is not installed: the fast path from shard to GPU is it"
+    return None if has_dali() else "DALI is not installed: engine='dali' needs it"
 
 
 NEEDS: dict[str, Callable[[], str | None]] = {
@@ -39,8 +39,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
 FAST_PATHS = {
     "CuPy": "nothing is drawn, decoded or rendered on the GPU",
     "nvCOMP": "the GPU decodes nothing",
-    "DALI": "compressed bytes do not go to the GPU; only engine='threads' was used, which decodes "
-    "on the CPU",
+    "DALI": "only engine='threads' was used, whose bytes torch copies",
 }
 
 
