@@ -4,7 +4,7 @@ import dataclasses
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -160,13 +160,29 @@ def held(bench: Bench, engine: str) -> str:
     The consumer works on a stream of its own, enqueues a long kernel and then a copy of the batch,
     and lets go of it at once, while the loader makes the next ones.
     """
+    return f"{_disturbed(bench, engine, 1, slowly)} batches"
+
+
+def behind(bench: Bench, engine: str) -> str:
+    """Batches are right where the device is far behind the host: its queue is busy while the bytes
+    of further batches come."""
+    return f"{_disturbed(bench, engine, 3, _busily)} batches"
+
+
+def _disturbed(
+    bench: Bench,
+    engine: str,
+    ahead: int,
+    seen: Callable[[Bench, DataLoader], Iterable[Batch]],
+) -> int:
+    """How many batches of three epochs are right, seen by someone who disturbs the loader."""
     made = from_tests("fastload.made")
     data = made.dataset(made.moco(), made.BOTH)
     batches = 0
     for epoch in range(3):
-        ours, theirs = open_both(bench, engine, data, epoch, prefetch_factor=1)
-        batches += agree(slowly(bench, ours), theirs, "float32", made.BOTH)
-    return f"{batches} batches"
+        ours, theirs = open_both(bench, engine, data, epoch, prefetch_factor=ahead)
+        batches += agree(seen(bench, ours), theirs, "float32", made.BOTH)
+    return batches
 
 
 def slowly(bench: Bench, loader: DataLoader) -> list[Batch]:
@@ -191,26 +207,19 @@ def _clone(value: Any) -> Any:
     return {n: _clone(v) for n, v in value.items()} if isinstance(value, dict) else value
 
 
-def behind(bench: Bench, engine: str) -> str:
-    """Batches are right where the device is far behind the host: its queue is busy while the bytes
-    of further batches come."""
-    made = from_tests("fastload.made")
-    data = made.dataset(made.moco(), made.BOTH)
-    batches = 0
-    for epoch in range(3):
-        ours, theirs = open_both(bench, engine, data, epoch, prefetch_factor=3)
-        batches += agree(_busily(bench, ours), theirs, "float32", made.BOTH)
-    return f"{batches} batches"
-
-
 def _busily(bench: Bench, loader: DataLoader) -> Iterator[Batch]:
     """The loader's batches; before each the loader's own queue gets a long kernel to do."""
     queue = loader._open().target.queue
-    for batch in loader:
-        yield batch
+
+    def occupy() -> None:
         with queue.work():
             if bench.is_cuda:
                 torch.cuda._sleep(BUSY)  # type: ignore[no-untyped-call]
+
+    occupy()
+    for batch in loader:
+        yield batch
+        occupy()
 
 
 def two_loaders(bench: Bench, engine: str) -> str:
