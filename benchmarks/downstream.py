@@ -334,11 +334,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where a method gains nothing."""
-    args = parser().parse_args(argv)
+    line = parser()
+    args = line.parse_args(argv)
     settings = FULL_SIZE if args.full_size else SETTINGS
     methods = args.methods or list(settings)
     if strange := [method for method in methods if method not in settings]:
-        parser().error(f"--full-size has no {strange[0]}, expected of {', '.join(settings)}")
+        line.error(f"--full-size has no {strange[0]}, expected of {', '.join(settings)}")
     asked = {"epochs": args.epochs, "steps": args.steps}
     changes = {name: value for name, value in asked.items() if value is not None}
     changes |= {

@@ -1,8 +1,8 @@
 """The process that parts run in: `python -m benchmarks.gpu.child JSON`.
 
-A frame that the GPU fails to decode, and the CPU then decodes, fails a part here.
 It appends a line of JSON to a file after each part, and ends with `BROKEN` where a part left the
-GPU in error, since then nothing more can be learned in this process.
+GPU in error, since then nothing more can be learned in this process. A part fails where the CPU had
+to decode what the GPU could not.
 """
 
 import json

@@ -89,7 +89,7 @@ FIGURES: dict[str, Part] = {
     "augmentation": Part(views.augmentation),
     "decoding": Part(decoding.decoding, ("CuPy", "nvCOMP")),
     "pairs": Part(pairs.pairs, ()),
-    "training": Part(training.training, ("CuPy", "timm")),
+    "training": Part(training.training, (*pairs.ENGINES["threads"], "timm")),
 }
 PARTS = CHECKS | FIGURES
 """In the order in which they are run."""
